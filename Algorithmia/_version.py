@@ -1,0 +1,3 @@
+"""The version of the package; setup.py, the User-Agent and `algo --version` read it here."""
+
+__version__ = "3.0.0"

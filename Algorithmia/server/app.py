@@ -1,0 +1,176 @@
+"""The ASGI application: finds the route, gives every request an id, maps every error to the API's document, and logs.
+
+Routes are data: each `routes/*` module has ``ROUTES``, a list of `Route`. The longest matching prefix of the *raw*
+path wins, so that percent-encoded slashes reach the handler as they were sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from .errors import ApiProblem, Code, MethodNotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from .platform import Platform
+
+log = logging.getLogger("algorithmia.http")
+
+Handler = Callable[[Request], Awaitable[Response]]
+_encode_json = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Requests whose raw path starts with `prefix` go to ``methods[METHOD]``; the handler finds the rest of the raw
+    path, still encoded, as ``request.scope["tail"]`` (bytes)."""
+
+    prefix: bytes
+    methods: dict[str, Handler]
+    exact: bool = False
+
+
+def platform_of(request: Request) -> Platform:
+    """The platform that serves `request`."""
+    platform: Platform = request.scope["platform"]
+    return platform
+
+
+def request_id_of(request: Request) -> str:
+    """The id of `request`, as in the X-Request-Id header of its answer."""
+    request_id: str = request.scope["request_id"]
+    return request_id
+
+
+def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An ``application/json`` answer; `document` is anything msgspec encodes."""
+    return Response(_encode_json(document), status, headers, media_type="application/json")
+
+
+def error_document(problem: ApiProblem, request_id: str) -> dict[str, Any]:
+    """The API's error envelope. The `id` is the request's, so that support can find it in the log."""
+    error: dict[str, Any] = {"message": problem.message, "id": request_id.removeprefix("req-")}
+    if problem.code is not None:
+        error["code"] = problem.code
+    if problem.error_type:
+        error["error_type"] = problem.error_type
+    error.update(problem.extra)
+    return {"error": error}
+
+
+def header_text(text: str) -> str:
+    """`text` made fit for a header value: one line of ASCII, at most 500 characters."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode("ascii")[:500]
+
+
+def error_response(problem: ApiProblem, request_id: str) -> Response:
+    """The answer for `problem`, with the X-Error-Message header that HEAD callers and old clients read."""
+    headers = {"X-Error-Message": header_text(problem.message), **problem.headers}
+    return json_response(error_document(problem, request_id), problem.status, headers)
+
+
+class Application:
+    """One ASGI callable over a `Platform` and the routes of its services."""
+
+    def __init__(self, platform: Platform, routes: list[Route]) -> None:
+        self.platform = platform
+        self.routes = sorted(routes, key=lambda route: -len(route.prefix))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            raise NotImplementedError(f"no {scope['type']} protocol here")
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self.platform.start()
+        except Exception as problem:
+            log.exception("start-up failed")
+            await send({"type": "lifespan.startup.failed", "message": str(problem)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.platform.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Any, receive: Any, send: Any) -> None:
+        began = time.perf_counter()
+        request_id = f"req-{uuid.uuid4()}"
+        scope["platform"] = self.platform
+        scope["request_id"] = request_id
+        request = Request(scope, receive)
+        started: list[int] = []
+
+        async def send_with_id(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                started.append(message["status"])
+                message["headers"].append((b"x-request-id", request_id.encode("ascii")))
+            await send(message)
+
+        self.platform.activity.begin()
+        try:
+            response = await self._answer(request)
+            await response(scope, receive, send_with_id)
+        except ClientDisconnect:
+            log.info("client went away", extra={"request_id": request_id})
+        except Exception:
+            log.exception("response failed", extra={"request_id": request_id})
+            if started:
+                raise  # The length was promised: break the connection rather than end a body early.
+            problem = ApiProblem("internal server error", Code.INTERNAL)
+            problem.status = 500
+            await error_response(problem, request_id)(scope, receive, send_with_id)
+        finally:
+            self.platform.activity.end()
+            if log.isEnabledFor(logging.INFO):
+                log.info(
+                    "request",
+                    extra={
+                        "request_id": request_id,
+                        "method": scope["method"],
+                        "path": scope.get("raw_path", b"").decode("ascii", "replace"),
+                        "status": started[0] if started else 0,
+                        "seconds": round(time.perf_counter() - began, 6),
+                        "account": scope.get("account", ""),
+                    },
+                )
+
+    async def _answer(self, request: Request) -> Response:
+        request_id = request_id_of(request)
+        try:
+            return await self._find(request)(request)
+        except ApiProblem as problem:
+            return error_response(problem, request_id)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("unexpected error", extra={"request_id": request_id})
+            unexpected = ApiProblem("internal server error", Code.INTERNAL)
+            unexpected.status = 500
+            return error_response(unexpected, request_id)
+
+    def _find(self, request: Request) -> Handler:
+        raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode("utf-8")
+        for route in self.routes:
+            if raw == route.prefix or (not route.exact and raw.startswith(route.prefix)):
+                handler = route.methods.get(request.method)
+                if handler is None:
+                    allowed = ", ".join(sorted(route.methods))
+                    problem = MethodNotAllowed(f"{request.method} is not offered here; use {allowed}")
+                    problem.headers["Allow"] = allowed
+                    raise problem
+                request.scope["tail"] = raw[len(route.prefix) :]
+                return handler
+        raise NotFound(f"no such route: {request.method} {raw.decode('ascii', 'replace')}")

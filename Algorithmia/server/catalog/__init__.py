@@ -1,0 +1,1 @@
+"""Bundled algorithms: ordinary algorithm projects, registered at first start."""

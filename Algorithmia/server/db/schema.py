@@ -1,0 +1,125 @@
+"""Tables of the platform. Ids are UUID texts, times are milliseconds since the epoch, JSON is text.
+
+A change here comes with a migration in `migrations/versions/`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", sa.String(36), primary_key=True)
+
+
+def _created() -> sa.Column[int]:
+    return sa.Column("created_at", sa.BigInteger, nullable=False)
+
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _id(),
+    sa.Column("username", sa.String(30), nullable=False),
+    # Names differ by more than case, so that nobody is mistaken for somebody else.
+    sa.Column("username_key", sa.String(30), nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False, server_default="user"),
+    sa.Column("email", sa.Text, nullable=False, server_default=""),
+    sa.Column("fullname", sa.Text, nullable=False, server_default=""),
+    sa.Column("company_name", sa.Text, nullable=False, server_default=""),
+    sa.Column("company_role", sa.Text, nullable=False, server_default=""),
+    _created(),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id(),
+    sa.Column("account_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("mask", sa.String(32), nullable=False),
+    sa.Column("key_type", sa.String(32), nullable=False),
+    sa.Column("permissions", sa.Text, nullable=False),
+    _created(),
+)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    _id(),
+    # hosted: name is the collection's; algo: OWNER/NAME/FOLDER; session: the session id
+    sa.Column("space", sa.String(8), nullable=False),
+    sa.Column("account_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.String(160), nullable=False),
+    sa.Column("acl_read", sa.String(32), nullable=False),
+    _created(),
+    sa.UniqueConstraint("space", "account_id", "name"),
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    _id(),
+    sa.Column("collection_id", sa.ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("md5", sa.String(32), nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("blob_id", sa.String(36), nullable=False, unique=True),
+    sa.Column("modified_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("collection_id", "name"),
+)
+
+# Blobs that no file row points to any more: written in the transaction that let go of them, removed once unlinked.
+garbage = sa.Table("garbage", metadata, sa.Column("blob_id", sa.String(36), primary_key=True))
+
+algorithms = sa.Table(
+    "algorithms",
+    metadata,
+    _id(),
+    sa.Column("account_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("details", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("settings", sa.Text, nullable=False, server_default="{}"),
+    _created(),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
+builds = sa.Table(
+    "builds",
+    metadata,
+    _id(),
+    sa.Column("algorithm_id", sa.ForeignKey("algorithms.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("commit_sha", sa.String(40), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    # catalog:OWNER/NAME for bundled algorithms, else a directory below the state directory
+    sa.Column("artifact", sa.Text, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("finished_at", sa.BigInteger),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    _id(),
+    sa.Column("algorithm_id", sa.ForeignKey("algorithms.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("build_id", sa.ForeignKey("builds.id"), nullable=False),
+    sa.Column("major", sa.Integer, nullable=False),
+    sa.Column("minor", sa.Integer, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("callability", sa.String(8), nullable=False),
+    sa.Column("settings", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("info", sa.Text, nullable=False, server_default="{}"),
+    _created(),
+    sa.UniqueConstraint("algorithm_id", "major", "minor", "revision"),
+)

@@ -1,0 +1,1 @@
+"""HTTP in, service call, HTTP out; nothing else lives here."""

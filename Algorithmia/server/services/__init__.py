@@ -1,0 +1,1 @@
+"""What the platform does, without HTTP: each service has one subject and talks to storage, engine and database."""

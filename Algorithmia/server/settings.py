@@ -1,0 +1,98 @@
+"""Settings of the platform: one table that feeds `algo serve --help`, the environment, and docs/reference/settings.md.
+
+Precedence: command-line flag > environment variable > default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+MIB = 1024 * 1024
+
+
+def default_home() -> Path:
+    """``$ALGORITHMIA_HOME``, else ``~/.algorithmia``: where the profiles file and the platform's state live."""
+    return Path(os.environ.get("ALGORITHMIA_HOME") or os.path.join(os.path.expanduser("~"), ".algorithmia"))
+
+
+def _setting(default: Any, help: str, variable: str | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "variable": variable})
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """Everything an operator can choose. Sizes are bytes, times seconds."""
+
+    home: Path = field(
+        default_factory=default_home,
+        metadata={"help": "directory of the profiles file and of the platform's state", "variable": "ALGORITHMIA_HOME"},
+    )
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(0, "port to listen on; 0 picks a free one")
+    user: str | None = _setting(None, "name of the account made at first start; default: the operating system user's")
+    tls_cert: str | None = _setting(None, "PEM certificate chain; serves HTTPS together with --tls-key")
+    tls_key: str | None = _setting(None, "PEM private key")
+    database: str | None = _setting(None, "SQLAlchemy URL; default: SQLite in the state directory", "ALGORITHMIA_DATABASE")
+    idle_timeout: float = _setting(
+        1800.0, "the background platform stops after this long without a request; 0 never", "ALGORITHMIA_IDLE_TIMEOUT"
+    )
+    shutdown_timeout: float = _setting(
+        30.0, "how long calls in flight may take to finish at shutdown", "ALGORITHMIA_SHUTDOWN_TIMEOUT"
+    )
+    max_concurrent_calls: int = _setting(
+        80, "calls in flight per account; more are refused with 429", "ALGORITHMIA_MAX_CONCURRENT_CALLS"
+    )
+    max_child_calls: int = _setting(24, "calls that one external call may make below it", "ALGORITHMIA_MAX_CHILD_CALLS")
+    max_workers: int = _setting(
+        8, "warm worker processes per build and calling account", "ALGORITHMIA_MAX_WORKERS"
+    )
+    worker_idle_timeout: float = _setting(
+        300.0, "a worker process ends after this long without a call", "ALGORITHMIA_WORKER_IDLE_TIMEOUT"
+    )
+    load_timeout: float = _setting(120.0, "how long an algorithm may take to load", "ALGORITHMIA_LOAD_TIMEOUT")
+    max_input_bytes: int = _setting(10 * MIB, "largest input of a call", "ALGORITHMIA_MAX_INPUT_BYTES")
+    max_result_bytes: int = _setting(15 * MIB, "largest result of a call", "ALGORITHMIA_MAX_RESULT_BYTES")
+    max_stdout_bytes: int = _setting(1 * MIB, "captured output kept per call", "ALGORITHMIA_MAX_STDOUT_BYTES")
+    max_file_bytes: int = _setting(0, "largest hosted file; 0 is no limit", "ALGORITHMIA_MAX_FILE_BYTES")
+    page_size: int = _setting(1000, "entries per page of a listing", "ALGORITHMIA_PAGE_SIZE")
+    log_level: str = _setting("info", "debug, info, warning or error", "ALGORITHMIA_LOG_LEVEL")
+    background: bool = _setting(False, "started on demand by the SDK or CLI (internal)")
+
+    @property
+    def state(self) -> Path:
+        """The platform's own directory: database, blobs, logs, lock and runtime file."""
+        return self.home / "platform"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.state / 'platform.db'}"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
+        """Settings from `environ`; an override that is not None wins.
+
+        Raises ValueError naming the variable whose value does not parse.
+        """
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            variable = item.metadata.get("variable")
+            if variable and environ.get(variable):
+                values[item.name] = cls._parse(item.name, environ[variable], variable)
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        return cls(**values)
+
+    @classmethod
+    def _parse(cls, name: str, text: str, variable: str) -> Any:
+        kind = {item.name: item.type for item in fields(cls)}[name]
+        try:
+            if kind == "int":
+                return int(text)
+            if kind == "float":
+                return float(text)
+        except ValueError:
+            raise ValueError(f"{variable}={text!r} is not a number") from None
+        return Path(text) if kind == "Path" else text

@@ -1,0 +1,1 @@
+"""Where file contents are kept, behind one interface."""

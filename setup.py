@@ -1,0 +1,81 @@
+"""Packaging: one universal wheel; the SDK and CLI on CPython 2.7 and 3.6+, the platform (extra `server`) on 3.10+."""
+import io
+import os
+import re
+
+from setuptools import find_packages, setup
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def read(*names):
+    with io.open(os.path.join(HERE, *names), encoding="utf-8") as handle:
+        return handle.read()
+
+
+VERSION = re.search(r'__version__ = "([^"]+)"', read("Algorithmia", "_version.py")).group(1)
+
+# The SDK talks HTTP through urllib3, which every release of requests brings along.
+INSTALL_REQUIRES = [
+    "requests>=2.20",
+    "toml>=0.10",
+    "six>=1.12",
+    'enum34>=1.1.6; python_version < "3.4"',
+]
+
+SERVER = [
+    'uvicorn>=0.30; python_version >= "3.10"',
+    'httptools>=0.6; python_version >= "3.10"',
+    'uvloop>=0.19; python_version >= "3.10" and platform_system != "Windows"',
+    'starlette>=1.0,<2; python_version >= "3.10"',
+    'msgspec>=0.19; python_version >= "3.10"',
+    'sqlalchemy>=2.0.30,<3; python_version >= "3.10"',
+    'alembic>=1.13; python_version >= "3.10"',
+]
+
+CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
+
+DEV = [
+    "pytest>=4.6",
+    'mock>=3.0; python_version < "3"',
+    'hypothesis>=6; python_version >= "3.10"',
+    'mypy>=1.15; python_version >= "3.10"',
+    'ruff>=0.9; python_version >= "3.10"',
+    'types-requests; python_version >= "3.10"',
+    'types-six; python_version >= "3.10"',
+    'types-toml; python_version >= "3.10"',
+    'numpy; python_version >= "3.10"',
+]
+
+setup(
+    name="algorithmia",
+    version=VERSION,
+    description="An open Algorithmia: Python SDK, the algo command line, and a self-hosted platform that speaks the same API",
+    long_description=read("README.md"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["Algorithmia", "Algorithmia.*"]),
+    include_package_data=True,
+    zip_safe=False,
+    python_requires=">=2.7,!=3.0.*,!=3.1.*,!=3.2.*,!=3.3.*,!=3.4.*,!=3.5.*",
+    install_requires=INSTALL_REQUIRES,
+    extras_require={
+        "cli": CLI,
+        "server": SERVER + CLI,
+        "numpy": ["numpy"],
+        "dev": DEV,
+    },
+    entry_points={"console_scripts": ["algo = Algorithmia.__main__:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 2.7",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: Implementation :: CPython",
+        "Topic :: Scientific/Engineering",
+        "Topic :: Software Development :: Libraries",
+    ],
+)
