@@ -1,0 +1,161 @@
+"""`Algorithm`: calling an algorithm with options. Managing one is the mixin in `algo_manage.py`.
+
+API document: "Call an Algorithm" (input types, query parameters, output modes).
+"""
+import json
+from enum import Enum
+
+from . import errors
+from ._compat import text_type
+from .algo_manage import AlgorithmManagement
+from .uri import AlgorithmRef
+
+DEFAULT_TIMEOUT = 300
+# What the network and the queue may add to an algorithm's own time limit before the client stops waiting.
+_GRACE = 30.0
+
+
+class OutputType(Enum):
+    """What a call answers: the whole document, the bare result, or at once with nothing (asynchronous)."""
+
+    default = "default"
+    raw = "raw"
+    void = "void"
+
+
+def encode_input(value):
+    # type: (object) -> tuple
+    """``(body, content type)`` of an input: text, bytes (or bytearray), else JSON; None is JSON null.
+
+    Raises TypeError if the value can't be written as JSON.
+    """
+    if isinstance(value, text_type):
+        return value.encode("utf-8"), "text/plain; charset=utf-8"
+    if isinstance(value, str):  # bytes on 2.7, where they are what people write text in
+        return value, "text/plain; charset=utf-8"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value), "application/octet-stream"
+    try:
+        return json.dumps(value).encode("utf-8"), "application/json"
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "can't send %s as JSON: %s. Give text, bytes, or lists and dicts of plain values"
+            % (type(value).__name__, error)
+        )
+
+
+class Algorithm(AlgorithmManagement):
+    """An algorithm on a platform; safe to share between threads.
+
+    client      the `Client` that makes the requests
+    path        ``OWNER/NAME[/VERSION]``
+    username, algoname, version   its parts; version is None if not given
+    url         API path of the call
+    query_parameters, output_type  options of the calls to come; see `set_options`
+    """
+
+    def __init__(self, client, algoRef):
+        # type: (object, str) -> None
+        self.client = client
+        self.ref = AlgorithmRef(algoRef)
+        self.path = self.ref.path
+        self.username = self.ref.owner
+        self.algoname = self.ref.name
+        self.version = self.ref.version
+        self.url = self.ref.call_path
+        self.output_type = OutputType.default
+        self.query_parameters = {}  # type: dict
+        self.set_options(**self.ref.query)
+
+    def __repr__(self):
+        # type: () -> str
+        return "Algorithm(%r)" % self.path
+
+    def set_options(self, timeout=DEFAULT_TIMEOUT, stdout=False, output=OutputType.default, **query_parameters):
+        # type: (float, bool, OutputType, object) -> Algorithm
+        """Choose the options of the calls to come and return this object.
+
+        timeout  seconds that the algorithm may run; the platform's maximum is 3000
+        stdout   have the algorithm's output in ``response.metadata.stdout`` (its owner only)
+        output   an `OutputType`, or its name
+        others are passed to the platform as they are
+        """
+        output = OutputType(output) if not isinstance(output, OutputType) else output
+        options = dict(query_parameters, timeout=timeout, stdout=stdout)
+        # Replaced, never changed: a call in another thread sees the options from before or after, whole.
+        self.output_type, self.query_parameters = output, options
+        return self
+
+    def pipe(self, input1):
+        # type: (object) -> object
+        """Call the algorithm with `input1` and wait for its result.
+
+        Text is sent as text, bytes and bytearray as binary, anything else as JSON.
+        Returns an `AlgoResponse`; for ``OutputType.raw`` the bare result (text, or bytes of a binary result); for
+        ``OutputType.void`` an `AsyncResponse`.
+
+        Raises AlgorithmException itself if the algorithm failed; its subclasses of RefusedError (NotFoundError,
+        PermissionDeniedError, TooLargeError, TooManyRequestsError, ...) if the platform refused; UnreachableError.
+        Never sent twice once it may have run.
+        """
+        output = self.output_type
+        body, content_type = encode_input(input1)
+        response = self.call(body, content_type, output=output)
+        if output is OutputType.raw:
+            return _raw_result(response)
+        document = _decode(response)
+        if output is OutputType.void or "async" in document or "async_protocol" in document:
+            from .async_response import AsyncResponse
+
+            return AsyncResponse(document)
+        from .algo_response import AlgoResponse
+
+        return AlgoResponse.create_algo_response(document)
+
+    def call(self, body, content_type, output=None):
+        # type: (object, str, OutputType) -> object
+        """The call as HTTP: POST `body` (bytes) and return urllib3's response. `pipe` is built on it."""
+        query = dict(self.query_parameters)
+        output = output or self.output_type
+        if output is not OutputType.default:
+            query["output"] = output.value
+        timeout = query.get("timeout")
+        try:
+            wait = float(timeout) + _GRACE if timeout is not None else None
+        except (TypeError, ValueError):
+            wait = DEFAULT_TIMEOUT + _GRACE  # the platform says what is wrong with it
+        return self.client.request(  # type: ignore[attr-defined]
+            "POST",
+            self.url,
+            query,
+            body,
+            content_type,
+            read_timeout=wait,
+            family=errors.ALGORITHM,
+            subject="algo://" + self.path,
+        )
+
+
+def _decode(response):
+    # type: (object) -> dict
+    data = response.data  # type: ignore[attr-defined]
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise errors.ApiInternalError(
+            "the answer to the call is not the API's JSON document: %r" % (data[:80],), status=response.status  # type: ignore[attr-defined]
+        )
+    return document
+
+
+def _raw_result(response):
+    # type: (object) -> object
+    data = response.data  # type: ignore[attr-defined]
+    if response.headers.get("Content-Type", "text/plain").startswith("application/octet-stream"):  # type: ignore[attr-defined]
+        return data
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data

@@ -1,0 +1,381 @@
+"""`Client`: credentials, the one HTTP session, and the one funnel that every request of the SDK and CLI goes through.
+
+Build (`build_request`), send (`request`), map errors: each step once. API documents: algorithms, data, management.
+"""
+import os
+import threading
+from collections import namedtuple
+
+from . import config, errors
+from ._compat import native, string_types, to_bytes, urlencode
+from ._version import __version__
+from .organizations import OrganizationMethods
+from .uri import api_path, is_local, parse_data_uri
+
+USER_AGENT = "algorithmia-python/%s" % __version__
+_UNSET = Ellipsis
+
+Request = namedtuple("Request", "method target headers body")
+Request.__doc__ = "One HTTP request, ready to send: target is the percent-encoded path and query."
+
+
+class Client(OrganizationMethods):
+    """A connection to one platform as one account. Safe to share between threads.
+
+    apiKey       API key; sent as it is in the Authorization header
+    apiAddress   base address such as ``https://api.algorithmia.com``
+    caCert       path of a PEM file to trust besides the bundled authorities; False turns verification off
+    bearerToken  JSON web token, used when there is no API key
+    profile      name of a profile of the profiles file
+    timeout      seconds without an answer after which a data or management request fails (None: no limit); calls of
+                 algorithms wait for the call's own limit instead
+    retries      how often a request that is safe to repeat is repeated
+
+    Whatever is not given comes from the environment, then the default profile, then the embedded platform, as
+    `Algorithmia.config` says. Nothing is sent and nothing started before the first request.
+
+    Raises ConfigError for an unusable address or profile.
+    """
+
+    def __init__(self, apiKey=None, apiAddress=None, caCert=None, bearerToken=None, profile=None, timeout=60.0,
+                 retries=3):
+        # type: (str, str, object, str, str, float, int) -> None
+        connection = config.resolve(apiKey, apiAddress, caCert, bearerToken, profile)
+        self.apiKey = _header_value(connection.api_key, "API key")
+        self.bearerToken = _header_value(connection.bearer_token, "bearer token")
+        self.ca_cert = connection.ca_cert
+        self.source = connection.source
+        self._address = connection.address
+        self._embedded = connection.source is config.EMBEDDED
+        self._timeout = timeout
+        self._retries = retries
+        self._lock = threading.Lock()
+        self._transport = None  # type: object
+        self._session = None  # type: object
+        self._pid = os.getpid()
+
+    def __repr__(self):
+        # type: () -> str
+        return "Client(%r)" % (self._address or config.EMBEDDED)
+
+    def __getstate__(self):
+        # type: () -> dict
+        """Clients travel to other processes without their connections."""
+        state = self.__dict__.copy()
+        state.update(_lock=None, _transport=None, _session=None)
+        return state
+
+    def __setstate__(self, state):
+        # type: (dict) -> None
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    # -- what the client is made of -----------------------------------------------------------------------------
+
+    @property
+    def apiAddress(self):
+        # type: () -> str
+        """Base address. For the embedded platform this starts it if need be, since its port is known only then."""
+        if self._address is None:
+            self._connect_embedded()
+        return self._address
+
+    @apiAddress.setter
+    def apiAddress(self, value):
+        # type: (str) -> None
+        self._address = config.normalize_address(value)
+        self._embedded = False
+        self._transport = self._session = None
+
+    @property
+    def requestSession(self):
+        # type: () -> object
+        """A requests.Session with this client's settings. Once taken, every request of the client goes through it, so
+        that adapters, proxies or hooks set on it apply."""
+        if self._session is None:
+            from .session import make_session
+
+            address = self.apiAddress
+            with self._lock:
+                if self._session is None:
+                    self._session = make_session(address, self.ca_cert, self._retries)
+        return self._session
+
+    def algo(self, algoRef):
+        # type: (str) -> object
+        """The `Algorithm` that `algoRef` names: ``OWNER/NAME[/VERSION]``. Raises ValueError for anything else."""
+        from .algorithm import Algorithm
+
+        return Algorithm(self, algoRef)
+
+    def file(self, dataUrl, cleanup=False):
+        # type: (str, bool) -> object
+        """The file at `dataUrl`: a data URI, or ``file://PATH`` for a local one. No request is made."""
+        from .datafile import AdvancedDataFile, LocalDataFile
+
+        if is_local(dataUrl):
+            return LocalDataFile(self, dataUrl)
+        return AdvancedDataFile(self, dataUrl, cleanup)
+
+    def dir(self, dataUrl):
+        # type: (str) -> object
+        """The directory at `dataUrl`: a data URI, or ``file://PATH`` for a local one. No request is made."""
+        from .datadirectory import AdvancedDataDirectory, LocalDataDirectory
+
+        if is_local(dataUrl):
+            return LocalDataDirectory(self, dataUrl)
+        return AdvancedDataDirectory(self, dataUrl)
+
+    def data_type(self, uri):
+        # type: (str) -> object
+        """``"file"``, ``"directory"`` or None: what is at a data URI."""
+        connector, path = parse_data_uri(uri)
+        try:
+            response = self.request("HEAD", api_path(connector, path), family=errors.DATA, subject=uri)
+        except errors.NotFoundError:
+            return None
+        return response.headers.get("X-Data-Type", "file")
+
+    def username(self):
+        # type: () -> str
+        """Name of the account that the credentials belong to (the one entry of ``data://``)."""
+        return next(iter(self.dir("data://").list())).path  # type: ignore[attr-defined]
+
+    # -- the funnel ---------------------------------------------------------------------------------------------
+
+    def build_request(self, method, path, query=None, body=None, content_type=None, headers=None):
+        # type: (str, str, object, object, str, dict) -> Request
+        """The request for an API path, with credentials; nothing is sent.
+
+        path   percent-encoded, as `Algorithmia.uri` makes it
+        query  dict (None values are left out, booleans become true and false) or an encoded string
+        body   bytes, text (as UTF-8), or a file object opened for binary reading
+        """
+        all_headers = {"User-Agent": USER_AGENT}
+        if self.apiKey:
+            all_headers["Authorization"] = native(self.apiKey)
+        elif self.bearerToken:
+            all_headers["Authorization"] = native("Bearer " + self.bearerToken)
+        if content_type:
+            all_headers["Content-Type"] = content_type
+        if headers:
+            all_headers.update(headers)
+        if isinstance(body, string_types):
+            body = to_bytes(body)
+        target = path if path.startswith("/") else "/" + path
+        if query:
+            target += "?" + (query if isinstance(query, str) else encode_query(query))
+        return Request(method, target, all_headers, body)
+
+    def request(self, method, path, query=None, body=None, content_type=None, headers=None, stream=False,
+                read_timeout=_UNSET, retry=True, family=errors.OTHER, subject=None, also_ok=()):
+        # type: (str, str, object, object, str, dict, bool, object, bool, str, str, tuple) -> object
+        """Send one request; every request of the SDK comes through here.
+
+        Returns urllib3's response (``.status``, ``.headers``, ``.data``); with `stream` its body is still to be read.
+        family, subject  what the request is about, for the error (see `errors.from_response`)
+        also_ok          statuses beside 2xx that are not errors for this request
+
+        Raises ApiError subclasses only: `RefusedError` and `ApiInternalError` for an answer, `UnreachableError` for none.
+        """
+        if self._address is None:
+            self._connect_embedded()
+        request = self.build_request(method, path, query, body, content_type, headers)
+        response = self._send(request, stream, read_timeout, retry, subject)
+        if 200 <= response.status < 300 or response.status in also_ok:
+            return response
+        return self._refuse(response, family, subject)
+
+    def _send(self, request, stream, read_timeout, retry, subject):
+        # type: (Request, bool, object, bool, str) -> object
+        from urllib3.exceptions import HTTPError
+
+        if read_timeout is _UNSET:
+            read_timeout = self._timeout
+        restarted = False
+        while True:
+            try:
+                return self._connection().send(
+                    request.method, request.target, request.headers, request.body, stream, read_timeout, retry
+                )
+            except (HTTPError, IOError) as error:
+                from . import unreachable
+
+                # A platform that was stopped or killed comes back, maybe on another port; nothing was sent to it.
+                if self._embedded and not restarted and unreachable.before_sending(error):
+                    restarted = True
+                    self._connect_embedded()
+                    continue
+                problem = unreachable.from_exception(error, self._address, subject)
+            raise problem
+
+    def _refuse(self, response, family, subject):
+        # type: (object, str, str) -> None
+        """Raise the error that a non-2xx answer stands for."""
+        with self.reading(subject):
+            body = response.read(1024 * 1024) if response._fp and not response._body else response.data  # type: ignore[attr-defined]
+            response.release_conn()  # type: ignore[attr-defined]
+        if 300 <= response.status < 400:  # type: ignore[attr-defined]
+            raise errors.BadRequestError(
+                "%s redirects to %s: use that as the API address (the key is not sent on)"
+                % (self._address, response.headers.get("Location")),  # type: ignore[attr-defined]
+                status=response.status,  # type: ignore[attr-defined]
+            )
+        raise errors.from_response(response.status, response.headers, body, family, subject)  # type: ignore[attr-defined]
+
+    def reading(self, subject=None):
+        # type: (str) -> object
+        """A context in which reading a streamed body raises UnreachableError instead of urllib3's exceptions."""
+        from .unreachable import mapped
+
+        return mapped(self._address, subject)
+
+    def _connection(self):
+        # type: () -> object
+        """The pools, or the session once somebody took it; made on first use, and anew after a fork."""
+        if self._session is not None:
+            from .session import SessionTransport
+
+            return SessionTransport(self._session, self._address, self._timeout)
+        if self._transport is None or self._pid != os.getpid():
+            from .transport import CONNECT_TIMEOUT, Transport
+
+            with self._lock:
+                if self._transport is None or self._pid != os.getpid():
+                    self._transport = Transport(
+                        self._address, self.ca_cert, (CONNECT_TIMEOUT, self._timeout), retries=self._retries
+                    )
+                    self._pid = os.getpid()
+        return self._transport
+
+    def _connect_embedded(self):
+        # type: () -> None
+        """Find or start the embedded platform and take its address and key."""
+        from . import local
+
+        connection = local.ensure_running()
+        with self._lock:
+            if connection.address != self._address:
+                self._transport = self._session = None
+            self._address, self.apiKey = connection.address, connection.api_key
+
+    # -- helpers under the names that outside code uses ------------------------------------------------------------
+
+    def postJsonHelper(self, url, input_object, parse_response_as_json=True, retry=False, **query):
+        # type: (str, object, bool, bool, object) -> object
+        """POST a Python value to API path `url`: text as text/plain, bytes as binary, anything else as JSON."""
+        from .algorithm import encode_input
+
+        body, content_type = encode_input(input_object)
+        response = self.request("POST", url, query, body, content_type, read_timeout=None)
+        return self._parsed(response) if parse_response_as_json else self._as_requests(response, "POST", url)
+
+    def getHelper(self, url, **query):
+        # type: (str, object) -> object
+        """GET API path `url`; returns a requests.Response whatever its status."""
+        return self._as_requests(self.request("GET", url, query, stream=True, also_ok=_ANY), "GET", url)
+
+    def getStreamHelper(self, url, **query):
+        # type: (str, object) -> object
+        """Same as `getHelper`; the body is read as the caller asks for it."""
+        return self.getHelper(url, **query)
+
+    def getJsonHelper(self, url, **query):
+        # type: (str, object) -> object
+        """GET API path `url` and return its parsed JSON."""
+        return self._parsed(self.request("GET", url, query))
+
+    def patchHelper(self, url, params):
+        # type: (str, object) -> object
+        """PATCH `params` as JSON; returns a requests.Response whatever its status."""
+        import json
+
+        response = self.request(
+            "PATCH", url, body=json.dumps(params), content_type="application/json", also_ok=_ANY, stream=True
+        )
+        return self._as_requests(response, "PATCH", url)
+
+    def headHelper(self, url):
+        # type: (str) -> object
+        """HEAD API path `url`; returns a requests.Response whatever its status."""
+        return self._as_requests(self.request("HEAD", url, also_ok=_ANY), "HEAD", url)
+
+    def putHelper(self, url, data):
+        # type: (str, object) -> object
+        """PUT `data` (text, bytes, a file object, or a value to send as JSON); returns parsed JSON."""
+        content_type = "application/json" if isinstance(data, (dict, list)) else None
+        if content_type:
+            import json
+
+            data = json.dumps(data)
+        return self._parsed(self.request("PUT", url, body=data, content_type=content_type))
+
+    def deleteHelper(self, url):
+        # type: (str) -> object
+        """DELETE API path `url`; returns parsed JSON, or None for an empty answer."""
+        return self._parsed(self.request("DELETE", url))
+
+    def _parsed(self, response):
+        # type: (object) -> object
+        import json
+
+        data = response.data  # type: ignore[attr-defined]
+        if not data:
+            return None
+        try:
+            document = json.loads(data.decode("utf-8"))
+        except ValueError:
+            raise errors.ApiInternalError(
+                "%s answered with something that is not JSON: %r" % (self._address, data[:80]),
+                status=response.status,  # type: ignore[attr-defined]
+            )
+        if isinstance(document, dict) and "error" in document:
+            raise errors.from_error_member(document["error"])
+        return document
+
+    def _as_requests(self, response, method, url):
+        # type: (object, str, str) -> object
+        from .session import as_requests_response
+
+        return as_requests_response(response, method, self._address + url)
+
+    def report_insights(self, insights):
+        # type: (object) -> object
+        """Send `insights` (a dict of metrics, or the list of the API's insight objects) and return an `Insights`."""
+        from .insights import Insights
+
+        return Insights(insights, client=self)
+
+    def freeze(self, manifest_path, manifest_output_dir="."):
+        # type: (str, str) -> object
+        """Write ``model_manifest.json.freeze``: the manifest with the MD5 of every model file. See `Algorithmia.freeze`."""
+        from .freeze import freeze
+
+        return freeze(self, manifest_path, manifest_output_dir)
+
+
+_ANY = tuple(range(300, 600))
+
+
+def _header_value(secret, what):
+    # type: (object, str) -> object
+    """`secret` without surrounding blanks. Raises ConfigError, without showing it, if a header can't carry it."""
+    if not secret:
+        return None
+    text = native(secret).strip()
+    if not all(" " <= character <= "~" for character in text):
+        raise errors.ConfigError("the %s has characters that can't be sent; copy it again" % what)
+    return text
+
+
+def encode_query(query):
+    # type: (dict) -> str
+    """`query` as a URL query: None left out, booleans as true and false."""
+    pairs = []
+    for name, value in query.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            value = "true" if value else "false"
+        pairs.append((name, native(value) if isinstance(value, string_types) else value))
+    return urlencode(pairs)

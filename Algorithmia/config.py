@@ -1,0 +1,269 @@
+"""The profiles file, and the answer to "which address, which credentials, and where did that come from".
+
+Rules, first match wins (`resolve`):
+
+1. explicit: constructor arguments (`Algorithmia.apiKey` and `apiAddress` count), or a profile named by argument or
+   ``ALGORITHMIA_PROFILE``;
+2. environment: ``ALGORITHMIA_API``, ``ALGORITHMIA_API_KEY``, ``ALGORITHMIA_BEARER_TOKEN``, ``REQUESTS_CA_BUNDLE``;
+3. the ``default`` profile of ``$ALGORITHMIA_HOME/config``;
+4. nothing at all: the embedded platform.
+
+Credentials never mix across rules, and a key never goes to an address that it was not configured with.
+"""
+import os
+from collections import OrderedDict, namedtuple
+
+from ._compat import make_dirs, replace_file, to_bytes, to_text, urlsplit
+from .errors import ConfigError, ProfileNotFoundError
+
+DEFAULT_ADDRESS = "https://api.algorithmia.com"
+DEFAULT_PROFILE = "default"
+
+Profile = namedtuple("Profile", "api_key api_server ca_cert bearer_token")
+Profile.__new__.__defaults__ = ("", "", "", "")
+Profile.__doc__ = "One entry of the profiles file; an empty string is an unset value."
+
+Connection = namedtuple("Connection", "address api_key bearer_token ca_cert source")
+Connection.__doc__ = """Where to connect and as whom.
+
+address       base address, or None for the embedded platform
+api_key, bearer_token, ca_cert  or None; ca_cert may be False (no verification)
+source        a phrase that says where this came from, for messages
+"""
+
+EMBEDDED = "the embedded platform"
+
+
+def home():
+    # type: () -> str
+    """``$ALGORITHMIA_HOME``, else ``~/.algorithmia`` (Windows: ``%LOCALAPPDATA%\\Algorithmia``)."""
+    given = os.environ.get("ALGORITHMIA_HOME")
+    if given:
+        return os.path.expanduser(given)
+    if os.name == "nt" and os.environ.get("LOCALAPPDATA"):
+        return os.path.join(os.environ["LOCALAPPDATA"], "Algorithmia")
+    return os.path.join(os.path.expanduser("~"), ".algorithmia")
+
+
+def config_path():
+    # type: () -> str
+    """Path of the profiles file. An ancient ``~/.algorithmia`` that is itself the file is read where it is."""
+    place = home()
+    return place if os.path.isfile(place) else os.path.join(place, "config")
+
+
+def load_profiles(path=None):
+    # type: (str) -> OrderedDict
+    """All profiles by name, in file order; empty if there is no file.
+
+    Files of the old Python CLI and of the older Rust CLI are read; unknown keys are ignored, missing ones are empty.
+    Raises ConfigError if the file can't be read or is not TOML.
+    """
+    return OrderedDict((name, _profile(table)) for name, table in _tables(path or config_path()).items())
+
+
+def save_profile(name, profile, path=None):
+    # type: (str, Profile, str) -> None
+    """Write `profile` as `name`, keeping the others and the keys of `name` that this version doesn't know.
+
+    The file is replaced in one step and readable by its owner alone (0600).
+    """
+    path = path or config_path()
+    if os.path.isfile(home()) and path == home():
+        path = _move_old_file(path)
+    make_dirs(os.path.dirname(path), 0o700)
+    with _locked(path):
+        document = _document(path)
+        profiles = document.setdefault("profiles", {})
+        table = profiles.get(name)
+        if not isinstance(table, dict):
+            table = profiles[name] = {}
+        table.update(profile._asdict())
+        _write(path, document)
+
+
+def normalize_address(text):
+    # type: (str) -> str
+    """An API address as it is used: scheme and host, no trailing ``/`` and no ``/v1``.
+
+    Raises ConfigError unless it is an http or https URL with a host and without user, query or fragment.
+    """
+    address = to_text(text).strip()
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        parts.port  # raises ValueError when it isn't a number
+    except ValueError:
+        valid = False
+    if not valid or parts.username or parts.query or parts.fragment or any(c.isspace() for c in address):
+        raise ConfigError(
+            "invalid API address %r: give an http or https URL, such as %s" % (str(address), DEFAULT_ADDRESS)
+        )
+    address = address.rstrip("/")
+    if address.endswith("/v1"):
+        address = address[:-3].rstrip("/")
+    return str(address)
+
+
+def resolve(api_key=None, api_address=None, ca_cert=None, bearer_token=None, profile=None, environ=None):
+    # type: (str, str, object, str, str, dict) -> Connection
+    """Decide the connection by the rules at the top of this module.
+
+    Raises ProfileNotFoundError for an unknown profile and ConfigError for an unusable address or profiles file.
+    """
+    env = os.environ if environ is None else environ
+    if api_key or bearer_token or api_address:
+        connection = _from_arguments(api_key, api_address, bearer_token, env)
+    elif profile or env.get("ALGORITHMIA_PROFILE"):
+        connection = _from_profile(profile or env["ALGORITHMIA_PROFILE"])
+    elif env.get("ALGORITHMIA_API") or env.get("ALGORITHMIA_API_KEY") or env.get("ALGORITHMIA_BEARER_TOKEN"):
+        connection = _from_environment(env)
+    else:
+        connection = _from_default_profile()
+    if ca_cert is None:
+        ca_cert = connection.ca_cert or env.get("REQUESTS_CA_BUNDLE") or None
+    return connection._replace(ca_cert=ca_cert)
+
+
+def _from_arguments(api_key, api_address, bearer_token, env):
+    # type: (str, str, str, dict) -> Connection
+    env_address = env.get("ALGORITHMIA_API")
+    address = normalize_address(api_address or env_address or DEFAULT_ADDRESS)
+    connection = Connection(address, api_key or None, bearer_token or None, None, "arguments")
+    if api_key or bearer_token:
+        return connection
+    if not env_address or normalize_address(env_address) == address:
+        connection = connection._replace(
+            api_key=env.get("ALGORITHMIA_API_KEY") or None, bearer_token=env.get("ALGORITHMIA_BEARER_TOKEN") or None
+        )
+    return connection if connection.api_key or connection.bearer_token else _with_profile_key(connection)
+
+
+def _from_environment(env):
+    # type: (dict) -> Connection
+    connection = Connection(
+        normalize_address(env.get("ALGORITHMIA_API") or DEFAULT_ADDRESS),
+        env.get("ALGORITHMIA_API_KEY") or None,
+        env.get("ALGORITHMIA_BEARER_TOKEN") or None,
+        None,
+        "environment",
+    )
+    return connection if connection.api_key or connection.bearer_token else _with_profile_key(connection)
+
+
+def _with_profile_key(connection):
+    # type: (Connection) -> Connection
+    """Add the default profile's credentials if they were configured for just this address."""
+    profile = load_profiles().get(DEFAULT_PROFILE)
+    if profile and profile.api_server and normalize_address(profile.api_server) == connection.address:
+        return connection._replace(
+            api_key=profile.api_key or None, bearer_token=profile.bearer_token or None, ca_cert=profile.ca_cert or None
+        )
+    return connection
+
+
+def _from_profile(name):
+    # type: (str) -> Connection
+    profiles = load_profiles()
+    if name not in profiles:
+        raise ProfileNotFoundError("%s profile not found. Run 'algo auth --profile %s'" % (name, name))
+    return _of_profile(name, profiles[name])
+
+
+def _from_default_profile():
+    # type: () -> Connection
+    profile = load_profiles().get(DEFAULT_PROFILE)
+    if profile is None or not any(profile):
+        return Connection(None, None, None, None, EMBEDDED)
+    return _of_profile(DEFAULT_PROFILE, profile)
+
+
+def _of_profile(name, profile):
+    # type: (str, Profile) -> Connection
+    return Connection(
+        normalize_address(profile.api_server or DEFAULT_ADDRESS),
+        profile.api_key or None,
+        profile.bearer_token or None,
+        profile.ca_cert or None,
+        "profile %s" % name,
+    )
+
+
+def _profile(table):
+    # type: (dict) -> Profile
+    return Profile(*[str(table.get(field) or "") for field in Profile._fields])
+
+
+def _tables(path):
+    # type: (str) -> dict
+    profiles = _document(path).get("profiles", {})
+    if not isinstance(profiles, dict):
+        return {}
+    return OrderedDict((name, table) for name, table in profiles.items() if isinstance(table, dict))
+
+
+def _document(path):
+    # type: (str) -> dict
+    import io
+
+    import toml
+
+    if not os.path.exists(path):
+        return {}
+    try:
+        with io.open(path, encoding="utf-8") as handle:
+            return toml.loads(handle.read(), _dict=OrderedDict)
+    except (OSError, IOError) as error:
+        raise ConfigError("can't read the profiles file %s: %s" % (path, error.strerror or error))
+    except Exception as error:  # toml raises IndexError and friends for some malformed files
+        raise ConfigError("the profiles file %s is not valid TOML: %s. Repair or remove it" % (path, error))
+
+
+def _write(path, document):
+    # type: (str, dict) -> None
+    import tempfile
+
+    import toml
+
+    handle, temporary = tempfile.mkstemp(prefix=".config-", dir=os.path.dirname(path))  # mkstemp makes it 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(to_bytes(toml.dumps(document)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        replace_file(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _move_old_file(path):
+    # type: (str) -> str
+    """Turn the file ``~/.algorithmia`` into ``~/.algorithmia/config``, as installers used to."""
+    aside = path + ".moving"
+    os.rename(path, aside)
+    make_dirs(path, 0o700)
+    target = os.path.join(path, "config")
+    os.rename(aside, target)
+    return target
+
+
+class _locked(object):
+    """Holds off other writers of the profiles file, so that two of them can't lose each other's profile."""
+
+    def __init__(self, path):
+        # type: (str) -> None
+        self._path = os.path.join(os.path.dirname(path), ".config.lock")
+
+    def __enter__(self):
+        # type: () -> None
+        self._handle = open(self._path, "a")
+        try:
+            import fcntl
+        except ImportError:  # Windows: the replace alone keeps the file whole
+            return
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc_info):
+        # type: (*object) -> None
+        self._handle.close()

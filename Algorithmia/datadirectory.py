@@ -1,0 +1,254 @@
+"""Directories: `DataDirectory` behind the API and `LocalDataDirectory` on this machine, under the same names.
+
+API document: Data API ("Verbs", "Listing JSON", "ACLs").
+"""
+import json
+import os
+import shutil
+
+from . import errors, temporary, transfer, uri
+from ._compat import make_dirs
+from .acl import Acl
+from .data import DataObject, DataObjectType, RemoteObject
+from .datafile import DataFile, LocalDataFile
+
+
+class DataDirectory(RemoteObject):
+    """A directory of hosted data or of a connector; path, uri, url as in `RemoteObject`."""
+
+    def __init__(self, client, dataUrl):
+        # type: (object, str) -> None
+        super(DataDirectory, self).__init__(client, dataUrl, DataObjectType.directory)
+
+    def __repr__(self):
+        # type: () -> str
+        return "%s(%r)" % (type(self).__name__, str(self.uri))
+
+    def _repr_html_(self):
+        # type: () -> str
+        """Rich display for Jupyter: a table of the entries."""
+        from .notebook import directory_html
+
+        return directory_html(self)
+
+    def exists(self):
+        # type: () -> bool
+        """Whether there is such a directory. Raises if the platform doesn't tell (no permission, no connection)."""
+        try:
+            response = self._request("GET", stream=True)
+        except errors.NotFoundError:
+            return False
+        kind = response.headers.get("X-Data-Type")  # type: ignore[attr-defined]
+        if kind == "file":
+            response.close()  # type: ignore[attr-defined]
+            return False
+        with self.client.reading(self.uri):  # type: ignore[attr-defined]
+            response.data  # type: ignore[attr-defined]
+        return True
+
+    def create(self, acl=None):
+        # type: (Acl) -> None
+        """Make the directory, readable as `acl` says (default: by the owner and the owner's algorithms).
+
+        Raises ConflictError if it exists and DataApiError if it can't be made.
+        """
+        parent, name = _split(self._place[1])
+        document = {"name": name}
+        if acl is not None:
+            document["acl"] = acl.to_api_param()
+        self.client.request(  # type: ignore[attr-defined]
+            "POST",
+            uri.api_path(self._place[0], parent),
+            body=json.dumps(document),
+            content_type="application/json",
+            family=errors.DATA,
+            subject=self.uri,
+        )
+
+    def delete(self, force=False):
+        # type: (bool) -> bool
+        """Remove the directory; with `force` also if it holds files.
+
+        Raises ConflictError if it isn't empty, NotFoundError if it doesn't exist.
+        """
+        self._request("DELETE", query={"force": True} if force else None)
+        return True
+
+    def file(self, name):
+        # type: (str) -> object
+        """The file `name` of this directory."""
+        return self.client.file(uri.join(self.uri, name), cleanup=True)  # type: ignore[attr-defined]
+
+    def dir(self, name):
+        # type: (str) -> object
+        """The directory `name` of this directory."""
+        return self.client.dir(uri.join(self.uri, name))  # type: ignore[attr-defined]
+
+    def putFile(self, path):
+        # type: (str) -> object
+        """Store the local file at `path` in this directory under its own name; returns the `DataFile`."""
+        return self.file(os.path.basename(path)).putFile(path)  # type: ignore[attr-defined]
+
+    def files(self):
+        # type: () -> object
+        """The files, page by page, as `DataFile`."""
+        return (item for item in self.list() if item.is_file())  # type: ignore[attr-defined]
+
+    def dirs(self):
+        # type: () -> object
+        """The directories, page by page, as `DataDirectory`."""
+        return (item for item in self.list() if item.is_dir())  # type: ignore[attr-defined]
+
+    def list(self):
+        # type: () -> object
+        """The entries, page by page: the directories of a page, then its files."""
+        marker = None
+        while True:
+            page = self._page(marker)
+            for entry in page.get("folders") or ():
+                yield DataDirectory(self.client, uri.join(self.uri, entry["name"]))
+            for entry in page.get("files") or ():
+                item = DataFile(self.client, uri.join(self.uri, entry["filename"]))
+                item.set_attributes(entry)
+                yield item
+            following = page.get("marker")
+            if not following:
+                return
+            if following == marker:
+                raise errors.DataApiError("the listing of %s repeats its marker %r" % (self.uri, marker))
+            marker = following
+
+    def getDir(self):
+        # type: () -> str
+        """Download all files to a temporary directory, removed when the process ends; returns its path."""
+        target = temporary.new_directory()
+        for item in self.files():  # type: ignore[attr-defined]
+            transfer.download(self.client, item.uri, os.path.join(target, item.getName()))
+        return target
+
+    def get_permissions(self):
+        # type: () -> object
+        """The `Acl`, or None where there is none (``.session`` and ``.algo``)."""
+        acl = self._page(None, acl=True).get("acl")
+        return Acl.from_acl_response(acl) if acl is not None else None
+
+    def update_permissions(self, acl):
+        # type: (Acl) -> bool
+        """Set who may read."""
+        body = json.dumps({"acl": acl.to_api_param()})
+        self._request("PATCH", body=body, content_type="application/json")
+        return True
+
+    def _page(self, marker, acl=None):
+        # type: (object, object) -> dict
+        response = self._request("GET", query={"marker": marker, "acl": acl})
+        if response.headers.get("X-Data-Type") == "file":  # type: ignore[attr-defined]
+            raise errors.DataApiError("%s is a file, not a directory" % self.uri)
+        try:
+            document = json.loads(response.data.decode("utf-8"))  # type: ignore[attr-defined]
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise errors.DataApiError("the listing of %s is not the API's JSON document" % self.uri)
+        return document
+
+    def _request(self, method, **options):
+        # type: (str, object) -> object
+        return self.client.request(method, self.url, family=errors.DATA, subject=self.uri, **options)  # type: ignore[attr-defined]
+
+
+class AdvancedDataDirectory(DataDirectory):
+    """What `Client.dir` gives."""
+
+
+class LocalDataDirectory(DataObject):
+    """A directory of this machine under the names of `DataDirectory`; `path` is its path."""
+
+    def __init__(self, client, dataUrl):
+        # type: (object, str) -> None
+        super(LocalDataDirectory, self).__init__(DataObjectType.directory)
+        self.client = client
+        self.path = dataUrl.replace("file://", "", 1)
+        self.uri = "file://" + self.path
+        self.url = self.uri
+
+    def __repr__(self):
+        # type: () -> str
+        return "LocalDataDirectory(%r)" % self.uri
+
+    def getName(self):
+        # type: () -> str
+        """The directory's name without its parents."""
+        return os.path.basename(self.path.rstrip("/"))
+
+    def exists(self):
+        # type: () -> bool
+        """Whether there is such a directory."""
+        return os.path.isdir(self.path)
+
+    def create(self, acl=None):
+        # type: (object) -> None
+        """Make the directory and its parents. Raises DataApiError if that fails."""
+        try:
+            make_dirs(self.path)
+        except OSError as error:
+            raise errors.DataApiError("unable to create directory %s - %s" % (self.path, error.strerror))
+
+    def delete(self, force=False):
+        # type: (bool) -> bool
+        """Remove the directory; with `force` also if it holds something. Raises DataApiError if that fails."""
+        try:
+            if force:
+                shutil.rmtree(self.path)
+            else:
+                os.rmdir(self.path)
+        except OSError as error:
+            raise errors.DataApiError("unable to delete directory %s - %s" % (self.path, error.strerror))
+        return True
+
+    def file(self, name):
+        # type: (str) -> LocalDataFile
+        """The file `name` of this directory."""
+        return LocalDataFile(self.client, "file://" + os.path.join(self.path, name))
+
+    def dir(self, name):
+        # type: (str) -> LocalDataDirectory
+        """The directory `name` of this directory."""
+        return LocalDataDirectory(self.client, "file://" + os.path.join(self.path, name))
+
+    def putFile(self, path):
+        # type: (str) -> LocalDataFile
+        """Copy the local file at `path` into this directory."""
+        return self.file(os.path.basename(path)).putFile(path)
+
+    def list(self):
+        # type: () -> object
+        """The names of the entries, sorted."""
+        return iter(sorted(os.listdir(self.path)))
+
+    def dirs(self, content=None):
+        # type: (object) -> object
+        """The directories. (`content` is accepted for old callers and not used.)"""
+        return (self.dir(name) for name in self.list() if os.path.isdir(os.path.join(self.path, name)))  # type: ignore[attr-defined]
+
+    def files(self, content=None):
+        # type: (object) -> object
+        """The files. (`content` is accepted for old callers and not used.)"""
+        return (self.file(name) for name in self.list() if os.path.isfile(os.path.join(self.path, name)))  # type: ignore[attr-defined]
+
+    def getDir(self):
+        # type: () -> str
+        """The path: the files are here already."""
+        return self.path
+
+    def get_permissions(self):
+        # type: () -> None
+        """None: the operating system's permissions apply."""
+        return None
+
+
+def _split(path):
+    # type: (str) -> tuple
+    """Parent and last part of a connector's path; the parent of a top entry is empty."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return parent, name

@@ -1,0 +1,483 @@
+"""Files: `DataFile` behind the API and `LocalDataFile` on this machine, under the same names.
+
+API document: Data API ("Verbs", "Response headers"). Every read is one GET; existence is one HEAD.
+"""
+import io
+import json
+import os
+from collections import namedtuple
+
+from . import errors, temporary, transfer
+from ._compat import PY2, text_type, to_bytes
+from .archives import pack, unpack
+from .data import DataObject, DataObjectType, RemoteObject
+from .dates import parse_http_date, parse_timestamp
+
+FileStat = namedtuple("FileStat", "size content_type last_modified etag")
+FileStat.__doc__ = "What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None."
+
+_NUMPY_MAGIC = b"\x93NUMPY"
+
+
+class FileContent(object):
+    """The verbs that local and remote files share, derived from `getBytes`, `put`, `put_stream` and `fetch`."""
+
+    def getString(self):
+        # type: () -> text_type
+        """The content as text (UTF-8)."""
+        return self.getBytes().decode("utf-8")  # type: ignore[attr-defined]
+
+    def getJson(self):
+        # type: () -> object
+        """The content, parsed as JSON. Raises ValueError if it isn't."""
+        return json.loads(self.getString())
+
+    def getNumpy(self):
+        # type: () -> object
+        """The content as a numpy array: as `putNumpy` stored it, or a JSON list. Needs numpy."""
+        numpy = _numpy()
+        data = self.getBytes()  # type: ignore[attr-defined]
+        if data.startswith(_NUMPY_MAGIC):
+            return numpy.load(io.BytesIO(data), allow_pickle=False)
+        return numpy.array(json.loads(data.decode("utf-8")))
+
+    def getAsZip(self):
+        # type: () -> str
+        """Unpack the content, a zip archive, into a temporary directory.
+
+        Returns the path of its single file, or else of the directory. Raises ValueError for an archive that would
+        write outside it or unpack to an absurd size.
+        """
+        path = self.getFile(as_path=True)  # type: ignore[attr-defined]
+        try:
+            return unpack(path, temporary.new_directory())
+        finally:
+            os.unlink(path)
+
+    def putJson(self, data):
+        # type: (object) -> object
+        """Store `data` as JSON."""
+        return self._put_typed(json.dumps(data).encode("utf-8"), "application/json")  # type: ignore[attr-defined]
+
+    def putNumpy(self, array):
+        # type: (object) -> object
+        """Store a numpy array with its dtype and shape (the ``.npy`` format). Needs numpy."""
+        buffer = io.BytesIO()
+        _numpy().save(buffer, array, allow_pickle=False)
+        return self._put_typed(buffer.getvalue(), "application/octet-stream")  # type: ignore[attr-defined]
+
+    def putAsZip(self, path):
+        # type: (str) -> object
+        """Store the local file or directory at `path` as a zip archive."""
+        archive = temporary.new_path("archive.zip")
+        try:
+            pack(path, archive)
+            return self.putFile(archive)  # type: ignore[attr-defined]
+        finally:
+            os.unlink(archive)
+
+
+class DataFile(FileContent, RemoteObject):
+    """A file of hosted data or of a connector.
+
+    path, uri, url  see `RemoteObject`
+    size            bytes, if a listing or `stat` told; else None
+    last_modified   naive UTC datetime, if a listing or `stat` told; else None
+    """
+
+    def __init__(self, client, dataUrl):
+        # type: (object, str) -> None
+        RemoteObject.__init__(self, client, dataUrl, DataObjectType.file)
+        self.last_modified = None  # type: object
+        self.size = None  # type: object
+
+    def __repr__(self):
+        # type: () -> str
+        return "%s(%r)" % (type(self).__name__, str(self.uri))
+
+    def _repr_html_(self):
+        # type: () -> str
+        """Rich display for Jupyter."""
+        from .notebook import file_html
+
+        return file_html(self)
+
+    def set_attributes(self, attributes):
+        # type: (dict) -> None
+        """Take over size and time of change from an entry of a listing."""
+        self.size = attributes.get("size")
+        self.last_modified = parse_timestamp(attributes.get("last_modified"))
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def stat(self):
+        # type: () -> FileStat
+        """Size, type, time and ETag, by one HEAD. Raises NotFoundError if there is no such file."""
+        response = self._request("HEAD")
+        headers = response.headers  # type: ignore[attr-defined]
+        if headers.get("X-Data-Type") == "directory":
+            raise errors.class_for(404, errors.DATA)("%s is a directory, not a file" % self.uri, status=404)
+        length = headers.get("Content-Length")
+        self.size = int(length) if length is not None else None
+        self.last_modified = parse_http_date(headers.get("Last-Modified"))
+        return FileStat(self.size, headers.get("Content-Type"), self.last_modified, headers.get("ETag"))
+
+    def exists(self):
+        # type: () -> bool
+        """Whether there is such a file. Raises if the platform doesn't tell (no permission, no connection)."""
+        try:
+            self.stat()
+        except errors.NotFoundError:
+            return False
+        return True
+
+    def existsWithError(self):
+        # type: () -> tuple
+        """``(True, None)``, or ``(False, reason)``."""
+        try:
+            self.stat()
+        except errors.ApiError as error:
+            return False, error.message
+        return True, None
+
+    def open(self, mode="rb", encoding=None, errors=None, newline=None, buffering=-1):
+        # type: (str, str, str, str, int) -> object
+        """A file object: ``rb``, ``r`` stream the content with one request; ``wb``, ``w`` store it at close.
+
+        See `Algorithmia.streams`. Raises ValueError for another mode.
+        """
+        from .streams import open_remote
+
+        return open_remote(self, mode, encoding, errors, newline, buffering)
+
+    def get(self):
+        # type: () -> object
+        """The raw answer to GET as a requests.Response. Deprecated: `getBytes`, `getFile` or `open` check it."""
+        return self.client.getHelper(self.url)  # type: ignore[attr-defined]
+
+    def getBytes(self):
+        # type: () -> bytes
+        """The whole content. Raises NotFoundError, PermissionDeniedError (both also DataApiError)."""
+        response = self._request("GET")
+        if response.headers.get("X-Data-Type") == "directory":  # type: ignore[attr-defined]
+            raise errors.DataApiError("unable to get file %s - it is a directory" % self.path)
+        return response.data  # type: ignore[attr-defined]
+
+    def getFile(self, as_path=False, mode=None):
+        # type: (bool, str) -> object
+        """Download to a temporary file, never whole into memory; it is removed when the process ends.
+
+        as_path  return the path instead of an open file object
+        mode     ``r`` (UTF-8 text) or ``rb``; not given: text if the beginning of the content is UTF-8 text
+        """
+        path = temporary.new_path(self.getName())
+        transfer.download(self.client, self.uri, path)
+        return path if as_path else open_downloaded(path, mode)
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def put(self, data):
+        # type: (object) -> DataFile
+        """Store `data`: text (as UTF-8) or bytes. Replaces the file, if there is one, in one step.
+
+        Raises TypeError for anything else, and NotFoundError if the directory doesn't exist.
+        """
+        if isinstance(data, text_type):
+            return self._put_typed(data.encode("utf-8"), "text/plain; charset=utf-8")
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                "put takes text or bytes, not %s: use putJson, putNumpy or putFile" % type(data).__name__
+            )
+        return self._put_typed(bytes(data), None)
+
+    def putFile(self, path):
+        # type: (str) -> DataFile
+        """Store the local file at `path`, streamed."""
+        transfer.upload(self.client, path, self.uri)
+        return self
+
+    def put_stream(self, source, progress=None, content_type=None, size=None):
+        # type: (object, object, str, int) -> DataFile
+        """Store what can be read from `source`, a binary file object, from where it stands.
+
+        progress      called with the number of bytes just sent
+        content_type  MIME type to keep; not given: the platform guesses from name and content
+        size          bytes that will be read, if known; else it is found out, or the body is sent in chunks
+        """
+        if size is None:
+            size = remaining_size(source)
+        if size is None and PY2:  # httplib can't send a body of unknown length
+            source, size = temporary.spooled(source)
+        headers = {} if size is None else {"Content-Length": str(size)}
+        body = transfer.ProgressReader(source, progress)
+        if size == 0:
+            body = b""  # type: ignore[assignment]
+        self._request("PUT", body=body, headers=headers, content_type=content_type, retry=is_rewindable(source))
+        return self
+
+    def _put_typed(self, data, content_type):
+        # type: (bytes, str) -> DataFile
+        self._request("PUT", body=data, content_type=content_type)
+        return self
+
+    def delete(self):
+        # type: () -> bool
+        """Remove the file. Raises NotFoundError if it doesn't exist."""
+        self._request("DELETE")
+        return True
+
+    def _request(self, method, **options):
+        # type: (str, object) -> object
+        try:
+            return self.client.request(method, self.url, family=errors.DATA, subject=self.uri, **options)  # type: ignore[attr-defined]
+        except errors.NotFoundError as error:
+            if method == "GET":
+                error.message = "unable to get file %s - %s" % (self.path, error.message)
+            raise
+
+
+class AdvancedDataFile(DataFile, io.RawIOBase):
+    """What `Client.file` gives: a `DataFile` that is itself a binary file object for reading.
+
+    `cleanup`: remove the temporary file of `getFile(as_path=True)` when this object is collected.
+    """
+
+    def __init__(self, client, dataUrl, cleanup=True):
+        # type: (object, str, bool) -> None
+        io.RawIOBase.__init__(self)
+        DataFile.__init__(self, client, dataUrl)
+        self.cleanup = cleanup
+        self.local_file = None  # type: object
+        self._reader = None  # type: object
+        self._downloaded = []  # type: list
+
+    def getFile(self, as_path=False, mode=None):
+        # type: (bool, str) -> object
+        """As `DataFile.getFile`."""
+        result = super(AdvancedDataFile, self).getFile(as_path, mode)
+        if as_path and self.cleanup:
+            self._downloaded.append(result)
+        return result
+
+    def _opened(self):
+        # type: () -> io.BufferedReader
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if self._reader is None:
+            self._reader = self.open("rb")
+        return self._reader  # type: ignore[return-value]
+
+    def readable(self):
+        # type: () -> bool
+        return True
+
+    def seekable(self):
+        # type: () -> bool
+        return True
+
+    def writable(self):
+        # type: () -> bool
+        return False
+
+    def read(self, size=-1):
+        # type: (int) -> bytes
+        """Up to `size` bytes; all that is left if negative or None."""
+        return self._opened().read(-1 if size is None else size)
+
+    def readall(self):
+        # type: () -> bytes
+        return self._opened().read()
+
+    def readinto(self, target):
+        # type: (bytearray) -> int
+        return self._opened().readinto(target)
+
+    def readline(self, size=-1):
+        # type: (int) -> bytes
+        """The next line, as bytes."""
+        return self._opened().readline(-1 if size is None else size)
+
+    def readlines(self, hint=-1):
+        # type: (int) -> list
+        """The lines that are left, as bytes."""
+        return self._opened().readlines(-1 if hint is None else hint)
+
+    def tell(self):
+        # type: () -> int
+        return self._opened().tell()
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        # type: (int, int) -> int
+        return self._opened().seek(offset, whence)
+
+    def close(self):
+        # type: () -> None
+        """Close the stream; reading again needs a new object."""
+        reader, self._reader = getattr(self, "_reader", None), None
+        if reader is not None:
+            reader.close()
+        io.RawIOBase.close(self)
+
+    def __del__(self):
+        # type: () -> None
+        for path in getattr(self, "_downloaded", ()):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # already gone: nothing is left to clean up
+        self.close()
+
+
+class LocalDataFile(FileContent, DataObject):
+    """A file of this machine under the names of `DataFile`; `path` is its path."""
+
+    def __init__(self, client, filePath):
+        # type: (object, str) -> None
+        super(LocalDataFile, self).__init__(DataObjectType.file)
+        self.client = client
+        self.path = filePath.replace("file://", "", 1)
+        self.uri = "file://" + self.path
+        self.url = "file://" + self.path
+        self.last_modified = None
+        self.size = None
+
+    def __repr__(self):
+        # type: () -> str
+        return "LocalDataFile(%r)" % self.uri
+
+    def set_attributes(self, attributes):
+        # type: (dict) -> None
+        """Nothing: local files answer for themselves."""
+
+    def getName(self):
+        # type: () -> str
+        """The file's name without its directories."""
+        return os.path.basename(self.path)
+
+    def exists(self):
+        # type: () -> bool
+        """Whether there is such a file."""
+        return os.path.isfile(self.path)
+
+    def existsWithError(self):
+        # type: () -> tuple
+        """``(True, None)``, or ``(False, reason)``."""
+        return (True, None) if self.exists() else (False, "no such file: %s" % self.path)
+
+    def open(self, mode="rb", **options):
+        # type: (str, object) -> object
+        """The file, opened as the builtin does."""
+        return io.open(self.path, mode, **options)  # type: ignore[arg-type]
+
+    def get(self):
+        # type: () -> object
+        """The file, opened for binary reading. Deprecated: use `open`."""
+        return self.open("rb")
+
+    def getBytes(self):
+        # type: () -> bytes
+        """The whole content. Raises DataApiError if it can't be read."""
+        try:
+            with io.open(self.path, "rb") as handle:
+                return handle.read()
+        except (OSError, IOError) as error:
+            raise errors.DataApiError("unable to get file %s - %s" % (self.path, error.strerror))
+
+    def getFile(self, as_path=False, mode=None):
+        # type: (bool, str) -> object
+        """The file itself, opened (see `DataFile.getFile`), or its path."""
+        if not self.exists():
+            raise errors.DataApiError("unable to get file %s - no such file" % self.path)
+        return self.path if as_path else open_downloaded(self.path, mode)
+
+    def getAsZip(self):
+        # type: () -> str
+        """As `DataFile.getAsZip`; the archive stays."""
+        return unpack(self.path, temporary.new_directory())
+
+    def put(self, data):
+        # type: (object) -> LocalDataFile
+        """Write text (as UTF-8) or bytes; the file is replaced in one step."""
+        if not isinstance(data, (bytes, bytearray, memoryview, text_type)):
+            raise TypeError("put takes text or bytes, not %s" % type(data).__name__)
+        return self.put_stream(io.BytesIO(to_bytes(data)))
+
+    def _put_typed(self, data, content_type):
+        # type: (bytes, str) -> LocalDataFile
+        return self.put(data)
+
+    def putFile(self, path):
+        # type: (str) -> LocalDataFile
+        """Copy the local file at `path` here."""
+        with io.open(path, "rb") as source:
+            return self.put_stream(source)
+
+    def put_stream(self, source, progress=None, content_type=None, size=None):
+        # type: (object, object, str, int) -> LocalDataFile
+        """Write what can be read from `source`."""
+        transfer.write_local(source, self.path, progress)
+        return self
+
+    def delete(self):
+        # type: () -> bool
+        """Remove the file. Raises DataApiError if that fails."""
+        try:
+            os.remove(self.path)
+        except OSError as error:
+            raise errors.DataApiError("unable to delete file %s - %s" % (self.path, error.strerror))
+        return True
+
+
+def open_downloaded(path, mode=None):
+    # type: (str, str) -> object
+    """`path` opened for reading; without a mode as text if its beginning is UTF-8 text, else as binary."""
+    if mode is None:
+        mode = "r" if _looks_like_text(path) else "rb"
+    return io.open(path, mode, encoding="utf-8") if "b" not in mode else io.open(path, "rb")
+
+
+def _looks_like_text(path):
+    # type: (str) -> bool
+    import codecs
+
+    with io.open(path, "rb") as handle:
+        beginning = handle.read(65536)
+    if b"\0" in beginning:
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(beginning, len(beginning) < 65536)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def remaining_size(source):
+    # type: (object) -> object
+    """Bytes between where `source` stands and its end, or None if it can't tell."""
+    try:
+        position = source.tell()  # type: ignore[attr-defined]
+        source.seek(0, os.SEEK_END)  # type: ignore[attr-defined]
+        size = source.tell() - position  # type: ignore[attr-defined]
+        source.seek(position)  # type: ignore[attr-defined]
+        return size
+    except (AttributeError, OSError, IOError, ValueError):
+        return None
+
+
+def is_rewindable(source):
+    # type: (object) -> bool
+    """Whether `source` can be read again from where it stands."""
+    try:
+        source.seek(source.tell())  # type: ignore[attr-defined]
+    except (AttributeError, OSError, IOError, ValueError):
+        return False
+    return True
+
+
+def _numpy():
+    # type: () -> object
+    try:
+        import numpy
+    except ImportError:
+        raise ImportError("arrays need numpy: pip install numpy")
+    return numpy

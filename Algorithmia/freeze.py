@@ -1,0 +1,64 @@
+"""`Client.freeze`: pin the model files of a manifest by their MD5. Facts: "Model manifest" of the runtime document."""
+import hashlib
+import json
+import os
+import time
+from collections import OrderedDict
+
+from . import transfer
+from .errors import ConfigError
+
+
+class _Digest(object):
+    """A file object that only counts the MD5 of what is written to it."""
+
+    def __init__(self):
+        # type: () -> None
+        self._md5 = hashlib.md5()
+        self.write = self._md5.update
+        self.hexdigest = self._md5.hexdigest
+
+
+def freeze(client, manifest_path, manifest_output_dir="."):
+    # type: (object, str, str) -> str
+    """Write ``model_manifest.json.freeze`` into `manifest_output_dir` and return its path.
+
+    Every file that the manifest lists, required and optional, is read once, streamed, and nothing is kept of it.
+    Raises ConfigError if the manifest is missing or malformed, and the errors of reading its files.
+    """
+    if not os.path.exists(manifest_path):
+        raise ConfigError("no manifest file %r: make one, or say where it is" % manifest_path)
+    with open(manifest_path) as handle:
+        try:
+            manifest = json.load(handle, object_pairs_hook=OrderedDict)
+        except ValueError as error:
+            raise ConfigError("the manifest %r is not valid JSON: %s" % (manifest_path, error))
+    for group in ("required_files", "optional_files"):
+        for entry in manifest.get(group) or ():
+            digest = _Digest()
+            transfer.download_to(client, entry["source_uri"], digest)
+            entry["md5_checksum"] = digest.hexdigest()
+    manifest["timestamp"] = str(time.time())
+    manifest["lock_checksum"] = lock_checksum(manifest)
+    target = os.path.join(manifest_output_dir, "model_manifest.json.freeze")
+    with transfer.replacing(target) as output:  # type: ignore[attr-defined]
+        output.write(json.dumps(manifest).encode("utf-8"))
+    return target
+
+
+def lock_checksum(manifest):
+    # type: (dict) -> str
+    """MD5 of the manifest without its own checksum, in the form that the published ADK computes it: Python's ``str``
+    of the plain dicts, keys in file order."""
+    plain = _plain(manifest)
+    plain.pop("lock_checksum", None)
+    return hashlib.md5(str(plain).encode("utf-8")).hexdigest()
+
+
+def _plain(value):
+    # type: (object) -> object
+    if isinstance(value, dict):
+        return dict((name, _plain(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

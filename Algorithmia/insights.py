@@ -1,0 +1,21 @@
+"""Metrics that an algorithm reports about its own calls. API document: "Sessions and calls between algorithms"."""
+import json
+
+
+class Insights(object):
+    """Metrics, sent when this object is made, through the client so that credentials and time limits apply.
+
+    insights  a dict of name to value, or the API's list of ``{"insight_key": ..., "insight_value": ...}``
+    client    the `Client` to send with; default: the module's default client
+    """
+
+    def __init__(self, insights, client=None):
+        # type: (object, object) -> None
+        if isinstance(insights, dict):
+            insights = [{"insight_key": key, "insight_value": value} for key, value in insights.items()]
+        self.insights = insights
+        if client is None:
+            from . import getDefaultClient
+
+            client = getDefaultClient()
+        client.request("POST", "/v1/insights", body=json.dumps(insights), content_type="application/json")

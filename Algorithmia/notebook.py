@@ -1,0 +1,100 @@
+"""Rich display in Jupyter: MIME bundles for responses, files and directories. Imported only when a notebook asks."""
+import base64
+import json
+
+from ._compat import string_types, text_type
+
+_IMAGES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+_SHOWN_ROWS = 100
+
+
+def escape(text):
+    # type: (object) -> text_type
+    """`text` made safe inside HTML."""
+    text = text if isinstance(text, string_types) else str(text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def image_type(data):
+    # type: (bytes) -> str
+    """The MIME type of image `data`, or an empty string if it is none that a notebook shows."""
+    for signature, mime in _IMAGES:
+        if data.startswith(signature):
+            return mime
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
+
+
+def response_bundle(response):
+    # type: (object) -> dict
+    """The bundle of an `AlgoResponse`: an image for image bytes, indented JSON, or text; plain repr always."""
+    result = response.result  # type: ignore[attr-defined]
+    bundle = {"text/plain": repr(response)}
+    if response.metadata.content_type == "binary" and isinstance(result, bytes):  # type: ignore[attr-defined]
+        mime = image_type(result)
+        if mime:
+            bundle[mime] = base64.b64encode(result).decode("ascii")
+        else:
+            bundle["text/html"] = "<pre>%d bytes of binary data</pre>" % len(result)
+        return bundle
+    if isinstance(result, (dict, list)):
+        bundle["application/json"] = result  # type: ignore[assignment]
+        bundle["text/html"] = "<pre>%s</pre>" % escape(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        bundle["text/html"] = "<pre>%s</pre>" % escape(result)
+    return bundle
+
+
+def file_html(item):
+    # type: (object) -> text_type
+    """A line about a data file: URI, size, time of change; what isn't known yet is left out."""
+    parts = ["<code>%s</code>" % escape(item.uri)]  # type: ignore[attr-defined]
+    if item.size is not None:  # type: ignore[attr-defined]
+        parts.append(human_size(item.size))  # type: ignore[attr-defined]
+    if item.last_modified is not None:  # type: ignore[attr-defined]
+        parts.append(escape(item.last_modified.strftime("%Y-%m-%d %H:%M:%S")))  # type: ignore[attr-defined]
+    return " &middot; ".join(parts)
+
+
+def directory_html(directory):
+    # type: (object) -> text_type
+    """A table of the first entries of a directory; the error's text if it can't be listed."""
+    from .errors import ApiError
+
+    rows, more = [], False
+    try:
+        for item in directory.list():  # type: ignore[attr-defined]
+            if len(rows) == _SHOWN_ROWS:
+                more = True
+                break
+            rows.append(_row(item))
+    except ApiError as error:
+        return "<code>%s</code>: %s" % (escape(directory.uri), escape(error.message))  # type: ignore[attr-defined]
+    table = "<table><thead><tr><th>Name</th><th>Size</th><th>Modified</th></tr></thead><tbody>%s</tbody></table>"
+    note = "<p>and more</p>" if more else ""
+    return "<code>%s</code>" % escape(directory.uri) + table % "".join(rows) + note  # type: ignore[attr-defined]
+
+
+def _row(item):
+    # type: (object) -> text_type
+    if item.is_dir():  # type: ignore[attr-defined]
+        return "<tr><td>%s/</td><td></td><td></td></tr>" % escape(item.getName())  # type: ignore[attr-defined]
+    changed = item.last_modified.strftime("%Y-%m-%d %H:%M:%S") if item.last_modified else ""  # type: ignore[attr-defined]
+    size = human_size(item.size) if item.size is not None else ""  # type: ignore[attr-defined]
+    return "<tr><td>%s</td><td>%s</td><td>%s</td></tr>" % (escape(item.getName()), size, changed)  # type: ignore[attr-defined]
+
+
+def human_size(size):
+    # type: (float) -> str
+    """`size` in bytes as people read it: ``48``, ``1.5k``, ``657k``, ``2.0M``."""
+    if size < 1024:
+        return "%d" % size
+    for unit in "kMGTP":
+        size /= 1024.0
+        if size < 1024 or unit == "P":
+            break
+    return "%.1f%s" % (size, unit) if size < 10 else "%.0f%s" % (size, unit)

@@ -1,0 +1,342 @@
+"""The platform as a process: arguments, lock, socket, first start, uvicorn, signals, idle stop.
+
+`algo serve` runs it in the foreground; `Algorithmia.local` starts it in the background with ``--background``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import getpass
+import json
+import logging
+import os
+import re
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .. import config, local
+from .._version import __version__
+from ..errors import ApiError
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .platform import Platform
+
+log = logging.getLogger("algorithmia.server")
+
+_LOCK_PATIENCE = 3.0
+
+
+class StartError(Exception):
+    """The platform can't start as asked; the message says why and what to do."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the platform until it is told to stop; returns the exit status."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        settings = Settings.from_environment(os.environ, **vars(arguments))
+        serve(settings)
+    except (StartError, ApiError, ValueError) as problem:
+        print(f"algo serve: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of `algo serve`, made from the settings table."""
+    parser = argparse.ArgumentParser(prog="algo serve", description="Run a platform in the foreground.")
+    for item in fields(Settings):
+        flag = "--" + item.name.replace("_", "-")
+        text = item.metadata["help"]
+        if item.metadata.get("variable"):
+            text += f" (environment: {item.metadata['variable']})"
+        if item.type == "bool":
+            parser.add_argument(flag, action="store_const", const=True, default=None, help=argparse.SUPPRESS)
+            continue
+        kind = {"int": int, "float": float, "Path": Path}.get(str(item.type), str)
+        parser.add_argument(flag, type=kind, default=None, metavar=item.name.upper(), help=text.replace("%", "%%"))
+    return parser
+
+
+def serve(settings: Settings) -> None:
+    """Run the platform until SIGTERM, SIGINT or idle stop. Raises StartError."""
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise StartError("--tls-cert and --tls-key go together; give both or neither")
+    check_certificate(settings)
+    os.umask(0o077)
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _server_lock(settings):
+        _set_up_logging(settings)
+        listener = _listen(settings)
+        # Algorithms reach the platform over plain loopback, also when people reach it over TLS.
+        inner = _bind("127.0.0.1", 0) if settings.tls_cert else None
+        local_address = "http://%s:%d" % _reachable(inner or listener)
+        public_address = "%s://%s:%d" % ("https" if settings.tls_cert else "http", *_reachable(listener))
+
+        from .platform import Platform
+
+        platform = Platform(settings, local_address)
+        platform.prepare()
+        first = _first_start(platform, local_address)
+        runtime = settings.state / "server.json"
+        try:
+            asyncio.run(_run(platform, listener, inner, public_address, local_address, first, runtime))
+        finally:
+            runtime.unlink(missing_ok=True)
+
+
+async def _run(
+    platform: Platform,
+    listener: socket.socket,
+    inner: socket.socket | None,
+    public_address: str,
+    local_address: str,
+    first: bool,
+    runtime: Path,
+) -> None:
+    import uvicorn
+
+    from .platform import create_application
+
+    settings = platform.settings
+    application = create_application(platform)
+    options: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": int(settings.shutdown_timeout),
+        "timeout_keep_alive": 75,
+        "ws": "none",
+    }
+
+    class Server(uvicorn.Server):
+        """uvicorn, saying when it is ready."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if not self.should_exit:
+                _announce(settings, public_address, local_address, first, runtime)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            runtime.unlink(missing_ok=True)  # nobody new is sent here while calls in flight finish
+            await super().shutdown(sockets)
+
+    server = Server(
+        uvicorn.Config(
+            application, ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, lifespan="on", **options
+        )
+    )
+    tasks = []
+    if inner is not None:
+        inner_server = uvicorn.Server(uvicorn.Config(application, lifespan="off", **options))
+        inner_server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        tasks.append(asyncio.create_task(inner_server.serve(sockets=[inner])))
+    if settings.background and settings.idle_timeout > 0:
+        tasks.append(asyncio.create_task(_stop_when_idle(server, platform)))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if inner is not None:
+            inner_server.should_exit = True
+            await tasks[0]
+        for task in tasks:
+            task.cancel()
+    if not server.started:
+        raise StartError("the server did not start; the log says why")
+
+
+async def _stop_when_idle(server: Any, platform: Platform) -> None:
+    limit = platform.settings.idle_timeout
+    while not server.should_exit:
+        await asyncio.sleep(max(0.05, min(limit / 4, limit - platform.activity.idle_for(), 30.0)))
+        if platform.activity.idle_for() >= limit:
+            log.info("stopping after %s seconds without a request", limit)
+            server.should_exit = True
+
+
+@contextlib.contextmanager
+def _server_lock(settings: Settings) -> Iterator[None]:
+    """Hold the lock that makes this the one platform of its home directory. Raises StartError."""
+    path = settings.state / "server.lock"
+    with open(path, "a") as handle:
+        if not _try_lock(handle):
+            running = local.running(str(settings.home)) or {}
+            if settings.background or not running.get("background"):
+                where = running.get("address", "another address")
+                raise StartError(f"a platform already runs at {where} for {settings.home}; stop it: algo local stop")
+            # The one started on demand makes room for the one that somebody runs on purpose.
+            local.stop(str(settings.home))
+            if not _try_lock(handle):
+                raise StartError(f"another platform just started for {settings.home}; try again")
+        yield
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            # Somebody who only looks holds the lock for microseconds; a platform says what it is in server.json.
+            if time.monotonic() > deadline or local.running(str(Path(handle.name).parent.parent)):
+                return False
+            time.sleep(0.01)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    remembered = settings.state / "port"
+    if settings.background and settings.port == 0:
+        # The address of last time, if it is free: profiles and scripts that have it stay right.
+        with contextlib.suppress(OSError, ValueError, StartError):
+            return _bind(settings.host, int(remembered.read_text()))
+    listener = _bind(settings.host, settings.port)
+    if settings.background:
+        remembered.write_text(str(listener.getsockname()[1]))
+    return listener
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        raise StartError(f"can't listen on {host}:{port}: {error}. Choose another --host or --port") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _reachable(listener: socket.socket) -> tuple[str, int]:
+    """Host and port by which this machine reaches `listener`."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port
+
+
+def _announce(settings: Settings, public: str, address: str, first: bool, runtime: Path) -> None:
+    document = {
+        "pid": os.getpid(),
+        "address": address,
+        "public_address": public,
+        "version": __version__,
+        "background": settings.background,
+        "started_at": time.time(),
+    }
+    temporary = runtime.with_suffix(".tmp")
+    temporary.write_text(json.dumps(document))
+    temporary.replace(runtime)
+    log.info("serving", extra={"address": public})
+    if settings.background:
+        print("ready first" if first else "ready", flush=True)
+        with open(os.devnull, "wb") as nothing:  # the reader goes away now
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        return
+    if not settings.tls_cert and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        print(
+            f"warning: {settings.host} is reachable from other machines and the traffic, keys included, is not "
+            "encrypted: use --tls-cert and --tls-key, or a TLS proxy in front",
+            file=sys.stderr,
+            flush=True,
+        )
+    print(f"Serving on {public}", flush=True)
+
+
+def _first_start(platform: Platform, address: str) -> bool:
+    """Make sure that profiles `local` and `local-admin` hold this address and keys that work.
+
+    Returns whether the account was made just now.
+    """
+    from .identity import ADMIN_KEY, STANDARD_KEY, KeyPermissions
+
+    path = str(platform.settings.home / "config")
+    profiles = config.load_profiles(path)
+    empty = config.Profile()
+    profile, admin = profiles.get("local", empty), profiles.get("local-admin", empty)
+    known = platform.accounts.find_identity(profile.api_key) if profile.api_key else None
+    known_admin = platform.accounts.find_identity(admin.api_key) if admin.api_key else None
+    name = platform.settings.user or (known.account.username if known else account_name(getpass.getuser()))
+    key, admin_key = profile.api_key, admin.api_key
+    if known is None or known.account.username != name or known_admin is None:
+        account = platform.accounts.ensure_account(name)
+        if known is None or known.account.username != name:
+            everything = KeyPermissions.everything()
+            key = platform.accounts.create_key(account, "default-key", everything, STANDARD_KEY)
+        if known_admin is None:
+            admin_key = platform.accounts.create_key(account, "platform-admin", KeyPermissions(), ADMIN_KEY)
+    for profile_name, before, api_key in (("local", profile, key), ("local-admin", admin, admin_key)):
+        after = config.Profile(api_key=api_key, api_server=address)
+        if before != after:
+            config.save_profile(profile_name, after, path)
+    return known is None
+
+
+def account_name(user: str) -> str:
+    """The operating system user's name as a valid account name."""
+    from .catalog import owners
+
+    name = re.sub(r"[^a-zA-Z0-9_]", "_", user)
+    name = name if name[:1].isalpha() else "user_" + name
+    return f"{name[:25]}_user" if name.lower() in owners() else name[:30]
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, and whatever the call added."""
+
+    _standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        document.update({name: value for name, value in vars(record).items() if name not in self._standard})
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)
+
+
+def _set_up_logging(settings: Settings) -> None:
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise StartError(f"--log-level {settings.log_level!r}: choose debug, info, warning or error")
+    handler: logging.Handler = logging.StreamHandler()
+    if settings.background:
+        from logging.handlers import RotatingFileHandler
+
+        logs = settings.state / "logs"
+        logs.mkdir(exist_ok=True, mode=0o700)
+        handler = RotatingFileHandler(logs / "server.log", maxBytes=5_000_000, backupCount=3)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("algorithmia").setLevel(settings.log_level.upper())
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raises StartError unless the TLS files can be used."""
+    if settings.tls_cert:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise StartError(f"can't use --tls-cert {settings.tls_cert} with --tls-key {settings.tls_key}: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

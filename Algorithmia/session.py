@@ -1,0 +1,84 @@
+"""A requests.Session as the client's transport, for code that took `Client.requestSession` and may have changed it.
+
+Until somebody does, requests is not even imported; `transport.py` talks to urllib3 directly.
+"""
+import requests
+from requests.adapters import HTTPAdapter
+
+from .transport import CONNECT_TIMEOUT, MAX_CONNECTIONS, _retry, ssl_context
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with the client's TLS settings and retry policy."""
+
+    def __init__(self, context, retries):
+        # type: (object, int) -> None
+        self._context = context
+        super(_Adapter, self).__init__(
+            pool_connections=4, pool_maxsize=MAX_CONNECTIONS, max_retries=_retry(retries)
+        )
+
+    def init_poolmanager(self, *args, **kwargs):
+        # type: (*object, **object) -> object
+        if self._context is not None:
+            kwargs["ssl_context"] = self._context
+        return super(_Adapter, self).init_poolmanager(*args, **kwargs)
+
+
+def _keep_authorization(request):
+    # type: (object) -> object
+    """A requests "auth" that leaves the request alone; with none, requests would put a netrc entry over our header."""
+    return request
+
+
+def make_session(address, ca_cert, retries):
+    # type: (str, object, int) -> requests.Session
+    """A session for `address` with the client's trust, retries and pool sizes."""
+    session = requests.Session()
+    session.auth = _keep_authorization
+    if ca_cert is False:
+        session.verify = False
+        session.trust_env = False
+    context = ssl_context(ca_cert) if address.startswith("https") else None
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Adapter(context, retries))
+    return session
+
+
+class SessionTransport(object):
+    """`Transport.send` by way of a requests session."""
+
+    def __init__(self, session, address, read_timeout):
+        # type: (requests.Session, str, float) -> None
+        self._session = session
+        self._address = address
+        self._read_timeout = read_timeout
+
+    def send(self, method, target, headers, body=None, stream=False, read_timeout=Ellipsis, retry=True):
+        # type: (str, str, dict, object, bool, object, bool) -> object
+        """As `Transport.send`; raises requests' exceptions, which are IOErrors."""
+        response = self._session.request(
+            method,
+            self._address + target,
+            data=body,
+            headers=headers,
+            stream=True,
+            timeout=(CONNECT_TIMEOUT, self._read_timeout if read_timeout is Ellipsis else read_timeout),
+            allow_redirects=False,
+        )
+        raw = response.raw
+        if not stream:
+            raw.data  # read now: the body belongs to this call's time limit
+        return raw
+
+
+def as_requests_response(raw, method, url):
+    # type: (object, str, str) -> requests.Response
+    """urllib3's response as a requests.Response, for the methods that are documented to return one."""
+    request = requests.Request(method, url).prepare()
+    response = HTTPAdapter().build_response(request, raw)
+    body = getattr(raw, "_body", None)
+    if body is not None:
+        response._content = body
+        response._content_consumed = True
+    return response

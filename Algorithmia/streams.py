@@ -1,0 +1,225 @@
+"""File objects over the Data API: read with one request and bounded memory, write in one step at close.
+
+`DataFile.open` is the public way in; any library that takes a file object can use the result.
+"""
+import io
+import tempfile
+
+from . import errors
+
+BUFFER_SIZE = 1024 * 1024
+_SPOOL_IN_MEMORY = 8 * 1024 * 1024
+
+
+class RemoteReader(io.RawIOBase):
+    """A binary reader of one remote file. The request is made at the first read and serves sequential reads to the
+    end; a seek elsewhere makes one more, for the rest from there (a ``Range`` request, or by skipping where the server
+    has no ranges)."""
+
+    def __init__(self, client, url, uri):
+        # type: (object, str, str) -> None
+        super(RemoteReader, self).__init__()
+        self._client = client
+        self._url = url
+        self.name = uri
+        self._response = None  # type: object
+        self._position = 0  # where the caller is
+        self._stream_at = 0  # where the open response is
+        self._etag = None  # type: object
+        self.size = None  # type: object
+
+    def readable(self):
+        # type: () -> bool
+        return True
+
+    def seekable(self):
+        # type: () -> bool
+        return True
+
+    def tell(self):
+        # type: () -> int
+        return self._position
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        # type: (int, int) -> int
+        if whence == io.SEEK_CUR:
+            offset += self._position
+        elif whence == io.SEEK_END:
+            offset += self._find_size()
+        if offset < 0:
+            raise ValueError("negative seek position %d" % offset)
+        self._position = offset
+        return offset
+
+    def readinto(self, target):
+        # type: (bytearray) -> int
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if not len(target):
+            return 0
+        if self._response is None or self._stream_at != self._position:
+            if not self._open_at(self._position):
+                return 0
+        with self._client.reading(self.name):  # type: ignore[attr-defined]
+            data = self._response.read(len(target))  # type: ignore[attr-defined]
+        target[: len(data)] = data
+        self._position += len(data)
+        self._stream_at = self._position
+        return len(data)
+
+    def _find_size(self):
+        # type: () -> int
+        if self.size is None:
+            response = self._client.request("HEAD", self._url, family=errors.DATA, subject=self.name)  # type: ignore[attr-defined]
+            self.size = int(response.headers.get("Content-Length", 0))
+        return self.size  # type: ignore[return-value]
+
+    def _open_at(self, offset):
+        # type: (int) -> bool
+        """Start reading at `offset`; False if that is at or past the end."""
+        self._drop()
+        if offset and self.size is not None and offset >= self.size:
+            return False
+        headers = {}
+        if offset:
+            headers["Range"] = "bytes=%d-" % offset
+            if self._etag:
+                headers["If-Range"] = self._etag
+        response = self._client.request(  # type: ignore[attr-defined]
+            "GET", self._url, headers=headers, stream=True, family=errors.DATA, subject=self.name, also_ok=(416,)
+        )
+        if response.status == 416:
+            response.drain_conn() if hasattr(response, "drain_conn") else response.close()
+            return False
+        if response.headers.get("X-Data-Type") == "directory":
+            response.close()
+            raise errors.DataApiError("unable to get file %s - it is a directory" % self.name)
+        etag = response.headers.get("ETag")
+        if self._etag and etag != self._etag:
+            response.close()
+            raise errors.DataApiError("%s changed while it was being read; read it again" % self.name)
+        self._etag = etag
+        length = response.headers.get("Content-Length")
+        self._response = response
+        if response.status == 206:
+            if length is not None:
+                self.size = offset + int(length)
+        else:
+            self.size = int(length) if length is not None else None
+            self._skip(offset)
+        self._stream_at = offset
+        return True
+
+    def _skip(self, count):
+        # type: (int) -> None
+        with self._client.reading(self.name):  # type: ignore[attr-defined]
+            while count > 0:
+                data = self._response.read(min(count, BUFFER_SIZE))  # type: ignore[attr-defined]
+                if not data:
+                    break
+                count -= len(data)
+
+    def _drop(self):
+        # type: () -> None
+        """Let go of the open response; its connection can be used again only if the body was read to the end."""
+        if self._response is not None:
+            response, self._response = self._response, None
+            response.close()
+
+    def close(self):
+        # type: () -> None
+        if not self.closed:
+            self._drop()
+        super(RemoteReader, self).close()
+
+
+class RemoteWriter(io.RawIOBase):
+    """A binary writer of one remote file: collects what is written (on disk beyond a few MiB) and stores it with one
+    request at close. Leaving a ``with`` block by an exception stores nothing."""
+
+    def __init__(self, data_file):
+        # type: (object) -> None
+        super(RemoteWriter, self).__init__()
+        self._file = data_file
+        self.name = data_file.uri  # type: ignore[attr-defined]
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)
+        self._abandoned = False
+
+    def writable(self):
+        # type: () -> bool
+        return True
+
+    def seekable(self):
+        # type: () -> bool
+        return True
+
+    def write(self, data):
+        # type: (bytes) -> int
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        data = data.tobytes() if isinstance(data, memoryview) else bytes(data)
+        self._spool.write(data)
+        return len(data)
+
+    def tell(self):
+        # type: () -> int
+        return self._spool.tell()
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        # type: (int, int) -> int
+        self._spool.seek(offset, whence)
+        return self._spool.tell()
+
+    def discard(self):
+        # type: () -> None
+        """Close without storing anything."""
+        self._abandoned = True
+        self.close()
+
+    def close(self):
+        # type: () -> None
+        if self.closed:
+            return
+        try:
+            if not self._abandoned:
+                self._file.put_stream(self._spool)  # type: ignore[attr-defined]
+        finally:
+            self._spool.close()
+            super(RemoteWriter, self).close()
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        # type: (*object) -> None
+        self._abandoned = self._abandoned or exc_type is not None
+        self.close()
+
+    def __del__(self):
+        # type: () -> None
+        # A writer that nobody closed was not finished: storing half a file is worse than storing none.
+        self._abandoned = True
+        self.close()
+
+
+class TextWriter(io.TextIOWrapper):
+    """Text over a `RemoteWriter`; an exception in the ``with`` block discards what was written."""
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        # type: (*object) -> None
+        if exc_type is not None:
+            self.buffer._abandoned = True  # type: ignore[attr-defined]
+        self.close()
+
+
+def open_remote(data_file, mode="rb", encoding=None, errors=None, newline=None, buffering=-1):
+    # type: (object, str, str, str, str, int) -> object
+    """A file object for `data_file`; `mode` is ``r``, ``rb``, ``w`` or ``wb`` (text is UTF-8 unless told).
+
+    Raises ValueError for another mode.
+    """
+    if mode not in ("r", "rt", "rb", "w", "wt", "wb"):
+        raise ValueError("mode %r: remote files open with r, rb, w or wb" % (mode,))
+    if mode.startswith("w"):
+        writer = RemoteWriter(data_file)
+        return writer if "b" in mode else TextWriter(writer, encoding or "utf-8", errors, newline)
+    raw = RemoteReader(data_file.client, data_file.url, data_file.uri)  # type: ignore[attr-defined]
+    reader = io.BufferedReader(raw, BUFFER_SIZE if buffering < 2 else buffering)
+    return reader if "b" in mode else io.TextIOWrapper(reader, encoding or "utf-8", errors, newline)

@@ -1,0 +1,52 @@
+"""Temporary downloads: one private directory per process, removed when the process ends."""
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+
+_lock = threading.Lock()
+_directory = None  # type: object
+_owner = None  # type: object
+
+
+def directory():
+    # type: () -> str
+    """Path of this process's temporary directory (mode 0700)."""
+    global _directory, _owner
+    with _lock:
+        if _directory is None or _owner != os.getpid():
+            _directory, _owner = tempfile.mkdtemp(prefix="algorithmia-"), os.getpid()
+            atexit.register(_remove, _directory, _owner)
+        return _directory  # type: ignore[return-value]
+
+
+def new_path(name=""):
+    # type: (str) -> str
+    """A fresh path in the temporary directory, whose ending is that of `name`."""
+    suffix = os.path.splitext(name)[1]
+    handle, path = tempfile.mkstemp(suffix=suffix if suffix.isalnum() or suffix[1:].isalnum() else "", dir=directory())
+    os.close(handle)
+    return path
+
+
+def new_directory():
+    # type: () -> str
+    """A fresh empty directory in the temporary directory."""
+    return tempfile.mkdtemp(dir=directory())
+
+
+def spooled(source):
+    # type: (object) -> tuple
+    """``(file object at its start, size)``: what can be read from `source`, kept in a nameless temporary file."""
+    target = tempfile.TemporaryFile()
+    shutil.copyfileobj(source, target, 1024 * 1024)  # type: ignore[misc]
+    size = target.tell()
+    target.seek(0)
+    return target, size
+
+
+def _remove(path, owner):
+    # type: (str, int) -> None
+    if owner == os.getpid():  # a forked child must not remove its parent's files
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,153 @@
+"""Moving content between local files, streams and data URIs, in bounded memory and with progress.
+
+A download gets its final name only when it is complete. `DataFile` and `algo cp` sit on these functions.
+`progress` is called with the number of bytes just moved (negative when a repeated request starts over).
+"""
+import contextlib
+import os
+import tempfile
+
+from . import errors
+from ._compat import replace_file
+
+CHUNK = 1024 * 1024
+
+
+@contextlib.contextmanager
+def replacing(local_path):
+    # type: (str) -> object
+    """A binary file object whose content takes the name `local_path` in one step, when the block ends well.
+
+    Links are followed; a device or pipe is written to directly, since it must stay what it is.
+    """
+    local_path = os.path.realpath(local_path)
+    if os.path.exists(local_path) and not os.path.isfile(local_path):
+        with open(local_path, "wb") as device:
+            yield device
+        return
+    prefix = ".%s." % os.path.basename(local_path)[:100]
+    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=os.path.dirname(local_path))
+    try:
+        with os.fdopen(handle, "wb") as target:
+            yield target
+            target.flush()
+            os.fsync(target.fileno())
+        os.chmod(temporary, _mode_for(local_path))
+        replace_file(temporary, local_path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_local(source, local_path, progress=None):
+    # type: (object, str, object) -> int
+    """Write what can be read from `source` to `local_path`, in one step; returns the number of bytes."""
+    with replacing(local_path) as target:  # type: ignore[attr-defined]
+        return _pump(source, target, progress)
+
+
+def download(client, uri, local_path, progress=None):
+    # type: (object, str, str, object) -> int
+    """Copy the file at `uri` to `local_path`; returns its size in bytes.
+
+    The content arrives under a temporary name beside `local_path` and is renamed when it is complete and on disk.
+    Raises the errors of `Client.request`, and OSError for the local side.
+    """
+    with replacing(local_path) as target:  # type: ignore[attr-defined]
+        return download_to(client, uri, target, progress)
+
+
+def download_to(client, uri, target, progress=None):
+    # type: (object, str, object, object) -> int
+    """Write the content of the file at `uri` to `target`, a binary file object; returns the number of bytes."""
+    source = client.file(uri)  # type: ignore[attr-defined]
+    if not hasattr(source, "url"):
+        with open(source.path, "rb") as local:
+            return _pump(local, target, progress)
+    response = client.request("GET", source.url, stream=True, family=errors.DATA, subject=source.uri)  # type: ignore[attr-defined]
+    if response.headers.get("X-Data-Type") == "directory":
+        response.close()
+        raise errors.DataApiError("unable to get file %s - it is a directory" % source.uri)
+    try:
+        with client.reading(source.uri):  # type: ignore[attr-defined]
+            return _pump(response, target, progress)
+    finally:
+        response.release_conn()
+
+
+def upload(client, local_path, uri, progress=None):
+    # type: (object, str, str, object) -> None
+    """Store the local file at `local_path` as `uri`."""
+    with open(local_path, "rb") as source:
+        upload_from(client, source, uri, progress)
+
+
+def upload_from(client, source, uri, progress=None):
+    # type: (object, object, str, object) -> None
+    """Store what can be read from `source`, a binary file object, as `uri`."""
+    client.file(uri).put_stream(source, progress=progress)  # type: ignore[attr-defined]
+
+
+def copy_remote(client, source_uri, target_uri, progress=None):
+    # type: (object, str, str, object) -> None
+    """Copy between two data URIs of one client, through this machine's memory in bounded pieces."""
+    target = client.file(target_uri)  # type: ignore[attr-defined]
+    stat = client.file(source_uri).stat()  # type: ignore[attr-defined]
+    with client.file(source_uri).open("rb") as source:  # type: ignore[attr-defined]
+        target.put_stream(source, progress=progress, content_type=stat.content_type, size=stat.size)
+
+
+class ProgressReader(object):
+    """A binary file object that tells `progress` how much was read; a rewind is told as a negative number."""
+
+    def __init__(self, source, progress, size=None):
+        # type: (object, object, int) -> None
+        self._source = source
+        self._progress = progress
+        self._told = 0
+        self._limit = size
+
+    def read(self, size=-1):
+        # type: (int) -> bytes
+        data = self._source.read(size)  # type: ignore[attr-defined]
+        self._told += len(data)
+        if self._progress is not None and data:
+            self._progress(len(data))  # type: ignore[operator]
+        return data
+
+    def tell(self):
+        # type: () -> int
+        return self._source.tell()  # type: ignore[attr-defined]
+
+    def seek(self, offset, whence=0):
+        # type: (int, int) -> int
+        before = self._source.tell()  # type: ignore[attr-defined]
+        self._source.seek(offset, whence)  # type: ignore[attr-defined]
+        after = self._source.tell()  # type: ignore[attr-defined]
+        if self._progress is not None and after != before:
+            self._progress(after - before)  # type: ignore[operator]
+        return after
+
+
+def _pump(source, target, progress):
+    # type: (object, object, object) -> int
+    total = 0
+    while True:
+        data = source.read(CHUNK)  # type: ignore[attr-defined]
+        if not data:
+            return total
+        target.write(data)  # type: ignore[attr-defined]
+        total += len(data)
+        if progress is not None:
+            progress(len(data))  # type: ignore[operator]
+
+
+def _mode_for(path):
+    # type: (str) -> int
+    """Permissions for a downloaded file: those it has, else what the umask leaves of 0666."""
+    try:
+        return os.stat(path).st_mode & 0o777
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

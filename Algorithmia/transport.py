@@ -1,0 +1,199 @@
+"""Bytes out, response in: connection pools, TLS, proxies, time limits and retries, all of them urllib3's.
+
+Nothing here knows what the API means. `Client.request` is the only caller.
+"""
+import random
+import threading
+
+from ._compat import getproxies, proxy_bypass, urlsplit
+from .errors import ConfigError
+
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 60.0
+MAX_CONNECTIONS = 32
+RETRIES = 3
+LONGEST_PAUSE = 30.0
+_IDEMPOTENT = frozenset(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+_RETRY_STATUSES = frozenset([429, 502, 503, 504])
+
+
+def _retry_class():
+    # type: () -> type
+    from urllib3.util.retry import Retry
+
+    class JitteredRetry(Retry):
+        """urllib3's policy with random pauses, so that many clients don't come back at once, and a bounded wait."""
+
+        def get_backoff_time(self):
+            # type: () -> float
+            return min(LONGEST_PAUSE, Retry.get_backoff_time(self)) * random.uniform(0.5, 1.0)
+
+        def get_retry_after(self, response):
+            # type: (object) -> object
+            seconds = Retry.get_retry_after(self, response)
+            return None if seconds is None else min(seconds, LONGEST_PAUSE)
+
+    return JitteredRetry
+
+
+def _retry(retries):
+    # type: (int) -> object
+    """What is repeated: anything idempotent; of other requests only those whose connection never came up."""
+    make = _retry_class()
+    options = dict(
+        total=retries,
+        connect=retries,
+        read=retries,
+        redirect=False,
+        status=retries,
+        status_forcelist=_RETRY_STATUSES,
+        backoff_factor=0.2,
+        raise_on_status=False,
+    )
+    try:
+        return make(allowed_methods=_IDEMPOTENT, **options)
+    except TypeError:  # urllib3 before 1.26
+        return make(method_whitelist=_IDEMPOTENT, **options)
+
+
+def ssl_context(ca_cert):
+    # type: (object) -> object
+    """The TLS settings: the bundled authorities and those of file `ca_cert`; False verifies nothing.
+
+    Raises ConfigError if `ca_cert` is not a readable PEM file.
+    """
+    import ssl
+
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context()
+    if ca_cert is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    context.check_hostname = True
+    context.verify_mode = ssl.CERT_REQUIRED
+    import certifi
+
+    context.load_verify_locations(certifi.where())
+    if ca_cert:
+        try:
+            context.load_verify_locations(str(ca_cert))
+        except (IOError, ssl.SSLError) as error:
+            raise ConfigError("can't use the CA certificate file %r: %s" % (str(ca_cert), error))
+    return context
+
+
+class Transport(object):
+    """Pooled connections to one address; safe to share between threads, and usable after a fork.
+
+    address          base address
+    ca_cert          path of a PEM file to trust besides the bundled ones; False: verify nothing and use no proxy
+    timeout          (connect, read) seconds; either may be None for no limit
+    max_connections  connections kept for reuse; more are opened when more threads need them
+    """
+
+    def __init__(self, address, ca_cert=None, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), max_connections=MAX_CONNECTIONS,
+                 retries=RETRIES):
+        # type: (str, object, tuple, int, int) -> None
+        from urllib3.util import Timeout
+
+        self.address = address
+        parts = urlsplit(address)
+        self._base = parts.path.rstrip("/")
+        self._timeout_class = Timeout
+        self._timeout = Timeout(connect=timeout[0], read=timeout[1])
+        self._connect_timeout = timeout[0]
+        self._retry = _retry(retries)
+        # For bodies that can't be read twice: repeat only what failed before the first byte left.
+        self._connect_retry = _retry_class()(
+            total=retries, connect=retries, read=False, status=0, redirect=False, backoff_factor=0.2,
+            raise_on_status=False,
+        )
+        self._timeouts = {}  # type: dict
+        options = {"maxsize": max_connections, "block": False, "timeout": self._timeout}
+        if parts.scheme == "https":
+            options["ssl_context"] = ssl_context(ca_cert)
+            if ca_cert is False:
+                options["assert_hostname"] = False
+                options["cert_reqs"] = "CERT_NONE"
+                _silence_unverified_warning()
+        self._pool, self._via_proxy = self._make_pool(parts, ca_cert, options)
+
+    def _make_pool(self, parts, ca_cert, options):
+        # type: (object, object, dict) -> tuple
+        import urllib3
+
+        proxy = None
+        if ca_cert is not False and not proxy_bypass(parts.hostname):  # type: ignore[attr-defined]
+            proxies = getproxies()
+            proxy = proxies.get(parts.scheme) or proxies.get("all")  # type: ignore[attr-defined]
+        if not proxy:
+            return urllib3.PoolManager(**options).connection_from_url(self.address), False
+        proxy_parts = urlsplit(proxy if "://" in proxy else "http://" + proxy)
+        proxy_headers = {}
+        if proxy_parts.username:
+            from ._compat import unquote_text
+
+            credentials = "%s:%s" % (unquote_text(proxy_parts.username), unquote_text(proxy_parts.password or ""))
+            proxy_headers = urllib3.make_headers(proxy_basic_auth=str(credentials))
+        manager = urllib3.ProxyManager(
+            proxy_parts.geturl().replace(proxy_parts.netloc, proxy_parts.netloc.rpartition("@")[2]),
+            proxy_headers=proxy_headers,
+            **options
+        )
+        return manager, True
+
+    def send(self, method, target, headers, body=None, stream=False, read_timeout=Ellipsis, retry=True):
+        # type: (str, str, dict, object, bool, object, bool) -> object
+        """Send one request and return urllib3's response; with `stream`, its body is still to be read.
+
+        target        path and query, percent-encoded
+        read_timeout  seconds for this request; None: no limit; not given: the transport's
+        retry         whether this request may be repeated at all (a body that can't be rewound may not)
+
+        Raises urllib3's exceptions; `Client` maps them.
+        """
+        timeout = self._timeout
+        if read_timeout is not Ellipsis:
+            timeout = self._timeouts.get(read_timeout)
+            if timeout is None:
+                timeout = self._timeout_class(connect=self._connect_timeout, read=read_timeout)
+                if len(self._timeouts) < 100:
+                    self._timeouts[read_timeout] = timeout
+        target = self._base + target
+        options = dict(
+            body=body,
+            headers=headers,
+            retries=self._retry if retry else self._connect_retry,
+            redirect=False,
+            timeout=timeout,
+            preload_content=not stream,
+            decode_content=False,
+            enforce_content_length=True,
+        )
+        if self._via_proxy:
+            parts = urlsplit(self.address)
+            return self._pool.urlopen(method, "%s://%s%s" % (parts.scheme, parts.netloc, target), **options)
+        return self._pool.urlopen(method, target, assert_same_host=False, **options)
+
+    def close(self):
+        # type: () -> None
+        """Close the pooled connections."""
+        if self._via_proxy:
+            self._pool.clear()
+        else:
+            self._pool.close()
+
+
+_warned = threading.Event()
+
+
+def _silence_unverified_warning():
+    # type: () -> None
+    """The caller chose ``ca_cert=False``; urllib3 would repeat the warning for every request."""
+    if not _warned.is_set():
+        _warned.set()
+        import urllib3
+
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
