@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import ssl
 import sys
@@ -91,6 +92,8 @@ def serve(settings: Settings) -> None:
         platform.prepare()
         first = _first_start(platform, local_address)
         runtime = settings.state / "server.json"
+        # uvicorn repeats the signal after its shutdown; by then everything has ended in order.
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
         try:
             asyncio.run(_run(platform, listener, inner, public_address, local_address, first, runtime))
         finally:
