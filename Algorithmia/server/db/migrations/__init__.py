@@ -1,0 +1,7 @@
+"""The history of the schema. `REVISIONS` repeats it for `database.py`, which must not import alembic to know it.
+
+To change the schema: edit `schema.py`, add ``versions/NNNN_words.py``, and append NNNN here. A test compares the three.
+"""
+
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]

@@ -1,0 +1,215 @@
+"""Hosted data over HTTP: ``/v1/data``, ``/v1/connector/data`` and ``/v1/hostedData``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..app import Route, json_response, platform_of
+from ..auth import require_standard
+from ..errors import BadRequest, CallTimeout
+from ..identity import Identity
+from ..services import data_paths
+from ..services.acl import AclDocument
+from ..services.data_paths import Kind, Target
+from ..services.data_uploads import Stored, Upload, UploadRequest
+from ..services.preconditions import Conditions
+from .file_response import file_response
+from .parsing import flag, read_json
+
+# One hop to the thread pool per this many bytes: received pieces are far smaller.
+_PIECE = 1024 * 1024
+_UPLOAD_STALL_SECONDS = 120.0
+
+_Parse = Callable[[bytes], Target]
+
+
+class NewCollection(msgspec.Struct):
+    """The body of POST."""
+
+    name: str
+    acl: AclDocument | None = None
+
+
+class AclChange(msgspec.Struct):
+    """The body of PATCH."""
+
+    acl: AclDocument
+
+
+class Verbs:
+    """The handlers of one form of data path; `parse` reads that form."""
+
+    def __init__(self, parse: _Parse) -> None:
+        self._parse = parse
+
+    def methods(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Handler by HTTP method."""
+        return {
+            "GET": self.get,
+            "HEAD": self.head,
+            "PUT": self.put,
+            "POST": self.post,
+            "PATCH": self.patch,
+            "DELETE": self.delete,
+        }
+
+    async def get(self, request: Request) -> Response:
+        identity, target = await self._begin(request)
+        data = platform_of(request).data
+        if _is_file(target):
+            opened = await run_in_threadpool(data.open_file, identity, target)
+            return file_response(opened, request.headers)
+        marker = request.query_params.get("marker", "")
+        document = await run_in_threadpool(data.list_directory, identity, target, marker, flag(request, "acl"))
+        return json_response(document, headers={"X-Data-Type": "directory"})
+
+    async def head(self, request: Request) -> Response:
+        identity, target = await self._begin(request)
+        data = platform_of(request).data
+        if _is_file(target):
+            opened = await run_in_threadpool(data.open_file, identity, target, False)
+            return file_response(opened, request.headers, is_head=True)
+        await run_in_threadpool(data.check_directory, identity, target)
+        return Response(headers={"X-Data-Type": "directory"}, media_type="application/json")
+
+    async def put(self, request: Request) -> Response:
+        identity, target = await self._begin(request)
+        wanted = UploadRequest(
+            identity,
+            target,
+            request.headers.get("content-type"),
+            _announced_size(request),
+            _conditions(request),
+        )
+        stored = await _receive(request, wanted)
+        return json_response({"result": stored.uri}, headers={"ETag": f'"{stored.etag}"'})
+
+    async def post(self, request: Request) -> Response:
+        identity, target = await self._begin(request)
+        body = await read_json(request, NewCollection, '{"name": "images", "acl": {"read": ["user://*"]}}')
+        create = platform_of(request).data.create_collection
+        uri = await run_in_threadpool(create, identity, target, body.name, body.acl)
+        return json_response({"result": uri})
+
+    async def patch(self, request: Request) -> Response:
+        identity, target = await self._begin(request)
+        body = await read_json(request, AclChange, '{"acl": {"read": []}}')
+        await run_in_threadpool(platform_of(request).data.set_acl, identity, target, body.acl)
+        return Response()
+
+    async def delete(self, request: Request) -> Response:
+        identity, target = await self._begin(request)
+        data = platform_of(request).data
+        if _is_file(target):
+            deleted = await run_in_threadpool(data.delete_file, identity, target, _conditions(request))
+        else:
+            deleted = await run_in_threadpool(data.delete_directory, identity, target, flag(request, "force"))
+        return json_response({"result": {"deleted": deleted}})
+
+    async def _begin(self, request: Request) -> tuple[Identity, Target]:
+        identity = await platform_of(request).authenticator.authenticate(request)
+        require_standard(identity)
+        return identity, self._parse(request.scope["tail"])
+
+
+async def list_hosted(request: Request) -> Response:
+    """``GET /v1/hostedData``: all collections of the caller."""
+    platform = platform_of(request)
+    identity = await platform.authenticator.authenticate(request)
+    require_standard(identity)
+    return json_response({"result": await run_in_threadpool(platform.data.list_hosted, identity)})
+
+
+async def _receive(request: Request, wanted: UploadRequest) -> Stored:
+    data = platform_of(request).data
+    # Who says how much will come, or waits for a "100 Continue", learns before sending it that it's not wanted.
+    starts_early = (wanted.size or 0) >= _PIECE or "expect" in request.headers
+    async with aclosing(_pieces(request)) as pieces:
+        first: list[bytes] = []
+        if not starts_early:
+            first = await anext(pieces)
+            if sum(map(len, first)) < _PIECE:
+                return await run_in_threadpool(data.store, wanted, first)
+        upload = await run_in_threadpool(data.begin_upload, wanted)
+        try:
+            await _write_all(upload, first, pieces)
+            return await run_in_threadpool(upload.commit)
+        finally:
+            # Shielded: a cancelled request must not leave its staged file behind.
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(upload.abort)
+
+
+async def _write_all(upload: Upload, first: list[bytes], pieces: AsyncGenerator[list[bytes], None]) -> None:
+    """Write what comes, each piece while the next one is being received."""
+
+    def write(chunks: list[bytes]) -> None:
+        upload.write(b"".join(chunks))
+
+    writing = asyncio.ensure_future(run_in_threadpool(write, first))
+    try:
+        async for piece in pieces:
+            await writing
+            writing = asyncio.ensure_future(run_in_threadpool(write, piece))
+    finally:
+        await writing
+
+
+async def _pieces(request: Request) -> AsyncGenerator[list[bytes], None]:
+    """The body in pieces of about `_PIECE` bytes, each a list of chunks; at least one, the last one shorter.
+
+    Raises ClientDisconnect when the body ends before its announced end, CallTimeout when nothing comes for long.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    stream = request.stream()
+    while True:
+        chunk = None
+        with anyio.move_on_after(_UPLOAD_STALL_SECONDS):
+            chunk = await anext(stream, b"")
+        if chunk is None:
+            raise CallTimeout(f"the upload stalled: nothing received for {_UPLOAD_STALL_SECONDS:.0f} s")
+        if not chunk:
+            yield chunks
+            return
+        chunks.append(chunk)
+        size += len(chunk)
+        if size >= _PIECE:
+            yield chunks
+            chunks, size = [], 0
+
+
+def _is_file(target: Target) -> bool:
+    # What can't exist is looked for as a file, and so not found.
+    return target.kind in (Kind.FILE, Kind.TOO_DEEP)
+
+
+def _conditions(request: Request) -> Conditions:
+    return Conditions(request.headers.get("if-match"), request.headers.get("if-none-match"))
+
+
+def _announced_size(request: Request) -> int | None:
+    text = request.headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise BadRequest(f"Content-Length: {text[:60]} is not a number of bytes")
+    return int(text)
+
+
+_DATA: dict[str, Any] = Verbs(data_paths.parse).methods()
+ROUTES = [
+    Route(b"/v1/data", _DATA, exact=True),
+    Route(b"/v1/data/", _DATA),
+    Route(b"/v1/connector/", Verbs(data_paths.parse_connector).methods()),
+    Route(b"/v1/hostedData", {"GET": list_hosted}, exact=True),
+]

@@ -1,0 +1,161 @@
+"""Answers that carry a hosted file: conditions, ranges, headers, and the bytes from an open descriptor."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import datetime, timezone
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any, BinaryIO
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from ..errors import ApiProblem, BadRequest, PreconditionFailed
+from ..services.data import OpenFile
+from ..services.data_records import File
+from ..services.preconditions import matches
+
+_CHUNK = 512 * 1024
+_RANGE = re.compile(r"bytes\s*=\s*(?:(\d{1,19})\s*-\s*(\d{0,19})|-\s*(\d{1,19}))\s*", re.ASCII | re.IGNORECASE)
+
+
+class RangeNotSatisfiable(ApiProblem):
+    """416: the range lies behind the end of the file."""
+
+    status = 416
+
+
+def file_response(opened: OpenFile, sent: Headers, is_head: bool = False) -> Response:
+    """The answer to GET or HEAD for a file.
+
+    sent  the request's headers: If-Match, If-None-Match, If-Modified-Since, If-Range and Range are honoured
+
+    Raises BadRequest for a malformed range, RangeNotSatisfiable, PreconditionFailed. `opened` is used up in any case.
+    """
+    try:
+        response = _response(opened, sent, is_head)
+    except BaseException:
+        if opened.handle:
+            opened.handle.close()
+        raise
+    return response
+
+
+def _response(opened: OpenFile, sent: Headers, is_head: bool) -> Response:
+    file = opened.file
+    headers = {
+        "X-Data-Type": "file",
+        "ETag": f'"{file.md5}"',
+        "Last-Modified": format_datetime(_modified(file), usegmt=True),
+        "Accept-Ranges": "bytes",
+        # What somebody uploaded is data: no browser may take it for a page of this site.
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox",
+    }
+    if "if-match" in sent and not matches(sent["if-match"], file.md5):
+        raise PreconditionFailed(f'the file is now "{file.md5}", which If-Match: {sent["if-match"][:100]} rules out')
+    if _is_unmodified(file, sent):
+        if opened.handle:
+            opened.handle.close()
+        return Response(status_code=304, headers=headers)
+    start, stop = 0, file.size
+    status = 200
+    # HEAD describes the whole file: a range has a meaning for GET only.
+    if not is_head and "range" in sent and _range_applies(file, sent):
+        found = _range(sent["range"], file.size)
+        if found is not None:
+            start, stop = found
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
+    headers["Content-Type"] = file.content_type
+    headers["Content-Length"] = str(stop - start)
+    if opened.handle:
+        return StreamedFile(opened.handle, start, stop - start, status, headers)
+    return Response(b"" if opened.content is None else opened.content[start:stop], status, headers)
+
+
+class StreamedFile(Response):
+    """`length` bytes from `start` of an open file, which is closed in the end. A file that's too short breaks the
+    connection: the promised length can't be kept, and a clean end would look like the whole file."""
+
+    def __init__(self, handle: BinaryIO, start: int, length: int, status: int, headers: dict[str, str]) -> None:
+        super().__init__(None, status, headers)
+        self._handle = handle
+        self._start = start
+        self._length = length
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            left = self._length
+            await run_in_threadpool(self._handle.seek, self._start)
+            while left and not gone.done():
+                data = await run_in_threadpool(self._handle.read, min(_CHUNK, left))
+                if not data:
+                    raise OSError(f"the file ended {left} bytes early")
+                left -= len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": left > 0})
+        finally:
+            gone.cancel()
+            self._handle.close()
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _modified(file: File) -> datetime:
+    return datetime.fromtimestamp(file.modified_at // 1000, timezone.utc)
+
+
+def _is_unmodified(file: File, sent: Headers) -> bool:
+    # If-None-Match decides alone where it's given (RFC 9110, 13.2.2).
+    if "if-none-match" in sent:
+        return matches(sent["if-none-match"], file.md5)
+    since = _date(sent.get("if-modified-since", ""))
+    return since is not None and _modified(file) <= since
+
+
+def _range_applies(file: File, sent: Headers) -> bool:
+    condition = sent.get("if-range")
+    if condition is None:
+        return True
+    since = _date(condition)
+    return since == _modified(file) if since else condition.strip() == f'"{file.md5}"'
+
+
+def _date(text: str) -> datetime | None:
+    """An HTTP date; None for anything else, which is to be ignored."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and end of the one range asked for; None to answer with everything.
+
+    Raises BadRequest, RangeNotSatisfiable.
+    """
+    if not header.strip().lower().startswith("bytes") or "," in header:
+        return None
+    found = _RANGE.fullmatch(header.strip())
+    if found is None:
+        raise BadRequest(f"Range: {header[:60]} is not valid; for example bytes=0-99")
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        start, stop = max(0, size - int(suffix)), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            raise BadRequest(f"Range: {header[:60]} ends before it begins")
+    if start >= stop:
+        raise RangeNotSatisfiable(
+            f"Range: {header[:60]} lies outside the file of {size} bytes", headers={"Content-Range": f"bytes */{size}"}
+        )
+    return start, stop

@@ -1,0 +1,302 @@
+"""Hosted data: every verb on directories and files, with the rights that it needs. No HTTP here.
+
+Metadata is in the database, contents are in the blob store; `docs/architecture.md` says what is on disk when.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import sqlalchemy as sa
+
+from ..db.database import Database
+from ..db.values import now_ms
+from ..errors import ApiProblem, BadRequest, Code, Conflict
+from ..identity import Identity
+from ..settings import Settings
+from ..storage.base import BlobStore
+from . import acl, data_listing, data_records
+from .data_access import place_of, require_own, require_read, require_write
+from .data_paths import ALGO, HOSTED, SESSION, Kind, Target
+from .data_uploads import Stored, Stores, Upload, UploadRequest
+from .garbage import Garbage
+from .preconditions import UNCONDITIONAL, Conditions
+
+SMALL_FILE = 256 * 1024
+
+_COLLECTION_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
+# Rows per transaction when many go: short enough that other writers hardly wait.
+_BATCH = 500
+_TEMPORARY_MS = 24 * 3600 * 1000
+_SWEEP_SECONDS = 3600.0
+
+
+class DeletionStopped(ApiProblem):
+    """500: removing a directory failed on the way; ``deleted`` in the error says how many files are gone."""
+
+    status = 500
+    default_code = Code.INTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file opened for reading: the whole of `content` when it's small, else `handle`, which the taker closes."""
+
+    file: data_records.File
+    content: bytes | None = None
+    handle: BinaryIO | None = None
+
+
+class HostedData:
+    """The data API. Every method blocks, and may be called from any thread."""
+
+    def __init__(self, database: Database, blobs: BlobStore, settings: Settings) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._page_size = settings.page_size
+        self._garbage = Garbage(database, blobs)
+        self._live_sessions: set[tuple[str, str]] = set()
+        self._stores = Stores(database, blobs, self._garbage, settings.max_file_bytes, self._live_sessions)
+        self._swept_at = 0.0
+        self._sweeping = threading.Lock()
+
+    def recover(self) -> None:
+        """At start: settle what a crash left behind, and drop what belonged to sessions of the process before."""
+        with self._database.read() as connection:
+            sessions = data_records.collection_rows(connection, SESSION)
+        for row in sessions:
+            self._drop_collection(data_records.Collection(row.id, row.account_id, row.acl_read))
+        self._garbage.recover()
+        self._sweep()
+
+    def open_file(self, identity: Identity, target: Target, with_content: bool = True) -> OpenFile:
+        """The file `target`, and, unless only its description is wanted, its content as of now.
+
+        Raises NotFound, NotAuthorized, BadRequest.
+        """
+        require_read(identity)
+        place = place_of(target, identity)
+        previous = ""
+        while True:
+            with self._database.read() as connection:
+                collection, file = data_records.locate(connection, place, target.file)
+            if collection is not None:
+                data_listing.require_readable(collection, identity, target)
+            if file is None:
+                raise data_listing.not_found(target)
+            if not with_content:
+                return OpenFile(file)
+            try:
+                handle = self._blobs.open_blob(file.blob_id)
+            except FileNotFoundError:
+                # Overwritten and collected between the look-up and now: the row has a newer blob. Not so twice for one.
+                if file.blob_id == previous:
+                    raise
+                previous = file.blob_id
+                continue
+            return self._opened(file, handle)
+
+    def list_directory(
+        self, identity: Identity, target: Target, marker: str = "", with_acl: bool = False
+    ) -> dict[str, Any]:
+        """A page of the directory `target`, as the API's document. Raises NotFound, NotAuthorized, BadRequest."""
+        require_read(identity)
+        with self._database.read() as connection:
+            return data_listing.directory_document(connection, identity, target, marker, with_acl, self._page_size)
+
+    def check_directory(self, identity: Identity, target: Target) -> None:
+        """Raises what `list_directory` would."""
+        require_read(identity)
+        with self._database.read() as connection:
+            data_listing.check_directory(connection, identity, target)
+
+    def list_hosted(self, identity: Identity) -> list[dict[str, Any]]:
+        """All collections of the caller, in the form of ``/v1/hostedData``."""
+        require_read(identity)
+        with self._database.read() as connection:
+            rows = data_records.collection_rows(connection, HOSTED, identity.account.id)
+        username = identity.account.username
+        return [
+            {
+                "id": row.id,
+                "object_id": row.id,
+                "collection_name": row.name,
+                "username": username,
+                "acl": {
+                    "read_w": row.acl_read == acl.PUBLIC,
+                    "read_g": False,
+                    "read_u": True,
+                    "read_a": row.acl_read != acl.PRIVATE,
+                },
+                "location": f"data://{username}/{row.name}",
+            }
+            for row in rows
+        ]
+
+    def create_collection(self, identity: Identity, target: Target, name: str, document: acl.AclDocument | None) -> str:
+        """Make the collection `name` below the account `target`, and return its URI in the caller's words.
+
+        Raises BadRequest (name, ACL, or a place that has no sub-directories), NotAuthorized, NotFound, Conflict.
+        """
+        require_write(identity)
+        if target.kind is not Kind.ACCOUNT:
+            raise BadRequest(f"directories can be made directly below an account only, as in data://.my/{name[:30]}")
+        if not _COLLECTION_NAME.fullmatch(name):
+            raise BadRequest(
+                f"directory name {name[:60]!r} is not valid: at most 30 letters, digits and underscores, beginning with a "
+                "letter"
+            )
+        acl_read = acl.stored_form(document) if document else acl.MY_ALGORITHMS
+        place = place_of(target, identity)
+        if place.account_id is None:
+            self.check_directory(identity, target)
+        account_id = require_own(place, target)
+        uri = f"{target.uri}/{name}"
+        try:
+            with self._database.write() as connection:
+                data_records.insert_collection(connection, HOSTED, account_id, name, acl_read)
+        except sa.exc.IntegrityError:
+            raise Conflict(f"directory {uri} exists already") from None
+        return uri
+
+    def set_acl(self, identity: Identity, target: Target, document: acl.AclDocument) -> None:
+        """Change who may read the collection `target`. Raises BadRequest, NotFound, NotAuthorized."""
+        require_write(identity)
+        if target.kind is not Kind.COLLECTION or target.space != HOSTED:
+            raise BadRequest(f"{target.uri} has no ACL; only collections such as data://.my/name do")
+        acl_read = acl.stored_form(document)
+        with self._database.write() as connection:
+            data_records.update_acl(connection, self._own_collection(connection, identity, target), acl_read)
+
+    def begin_upload(self, request: UploadRequest) -> Upload:
+        """Begin to store a file whose content comes piece by piece. Raises what `Upload` does."""
+        if request.target.space == ALGO:
+            self._sweep_sometimes()
+        return Upload(self._stores, request)
+
+    def store(self, request: UploadRequest, content: Iterable[bytes]) -> Stored:
+        """Store a file whose content is at hand. Raises what `Upload` does."""
+        if request.target.space == ALGO:
+            self._sweep_sometimes()
+        upload = Upload(self._stores, request, whole=True)
+        try:
+            for piece in content:
+                upload.write(piece)
+            return upload.commit()
+        finally:
+            upload.abort()
+
+    def delete_file(self, identity: Identity, target: Target, conditions: Conditions = UNCONDITIONAL) -> int:
+        """Remove the file `target`; 1, as the API counts it. Raises NotFound, NotAuthorized, PreconditionFailed."""
+        require_write(identity)
+        place = place_of(target, identity)
+        with self._database.write() as connection:
+            collection, file = data_records.locate(connection, place, target.file, for_update=True)
+            if collection is not None:
+                require_own(place, target)
+            if file is None:
+                raise data_listing.not_found(target)
+            conditions.check(file.md5, target.uri)
+            data_records.delete_files(connection, [file.id])
+            self._garbage.add(connection, [file.blob_id])
+        self._garbage.unlink([file.blob_id])
+        return 1
+
+    def delete_directory(self, identity: Identity, target: Target, force: bool = False) -> int:
+        """Remove the collection `target`, with `force` also its files; how many files there were.
+
+        Raises NotFound, NotAuthorized, BadRequest, Conflict when there are files and no `force`; DeletionStopped.
+        """
+        require_write(identity)
+        if target.kind is not Kind.COLLECTION:
+            place_of(target, identity)
+            raise BadRequest(f"{target.uri} can't be removed; remove the directories below it one by one")
+        with self._database.write() as connection:
+            collection = self._own_collection(connection, identity, target)
+            if not force:
+                if data_records.some_files(connection, collection.id, 1):
+                    raise Conflict(
+                        f"directory {target.uri} is not empty; remove it together with its files by force=true"
+                    )
+                data_records.delete_collection(connection, collection)
+                return 0
+        return self._drop_collection(collection)
+
+    def end_session(self, account_id: str, session_id: str) -> None:
+        """Remove the files of a session that's over. Returns at once when it has none (see `has_session_files`)."""
+        if not self.has_session_files(account_id, session_id):
+            return
+        self._live_sessions.discard((account_id, session_id))
+        with self._database.read() as connection:
+            rows = data_records.collection_rows(connection, SESSION, account_id)
+        for row in rows:
+            if row.name == session_id:
+                self._drop_collection(data_records.Collection(row.id, row.account_id, row.acl_read))
+
+    def has_session_files(self, account_id: str, session_id: str) -> bool:
+        """Whether `end_session` has anything to do. Doesn't block."""
+        return (account_id, session_id) in self._live_sessions
+
+    @staticmethod
+    def _opened(file: data_records.File, handle: BinaryIO) -> OpenFile:
+        if file.size > SMALL_FILE:
+            return OpenFile(file, handle=handle)
+        with handle:
+            content = handle.read(file.size + 1)
+        if len(content) != file.size:
+            raise OSError(f"blob {file.blob_id} has {len(content)} bytes instead of {file.size}")
+        return OpenFile(file, content)
+
+    def _own_collection(self, connection: sa.Connection, identity: Identity, target: Target) -> data_records.Collection:
+        place = place_of(target, identity)
+        collection, _ = data_records.locate(connection, place)
+        if collection is None:
+            raise data_listing.not_found(target)
+        require_own(place, target)
+        return collection
+
+    def _drop_collection(self, collection: data_records.Collection) -> int:
+        deleted = 0
+        try:
+            while True:
+                with self._database.write() as connection:
+                    batch = data_records.some_files(connection, collection.id, _BATCH)
+                    self._delete_rows(connection, batch)
+                    is_last = len(batch) < _BATCH
+                    if is_last:
+                        data_records.delete_collection(connection, collection)
+                deleted += len(batch)
+                self._garbage.unlink([blob_id for _, blob_id in batch])
+                if is_last:
+                    return deleted
+        except sa.exc.SQLAlchemyError as problem:
+            message = f"removing the directory failed after {deleted} files; repeat the request to go on"
+            raise DeletionStopped(message, extra={"deleted": deleted}) from problem
+
+    def _delete_rows(self, connection: sa.Connection, batch: list[tuple[str, str]]) -> None:
+        data_records.delete_files(connection, [file_id for file_id, _ in batch])
+        self._garbage.add(connection, [blob_id for _, blob_id in batch])
+
+    def _sweep_sometimes(self) -> None:
+        if time.monotonic() - self._swept_at > _SWEEP_SECONDS and self._sweeping.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._sweeping.release()
+
+    def _sweep(self) -> None:
+        """Remove files in ``.algo/OWNER/NAME/temp`` folders that are older than a day."""
+        self._swept_at = time.monotonic()
+        before = now_ms() - _TEMPORARY_MS
+        while True:
+            with self._database.write() as connection:
+                batch = data_records.expired_files(connection, ALGO, "/temp", before, _BATCH)
+                self._delete_rows(connection, batch)
+            self._garbage.unlink([blob_id for _, blob_id in batch])
+            if len(batch) < _BATCH:
+                return

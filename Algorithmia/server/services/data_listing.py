@@ -1,0 +1,148 @@
+"""Listings of hosted data, a page at a time, as the documents of the API."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..db.values import iso_time
+from ..errors import BadRequest, Code, NotAuthorized, NotFound
+from ..identity import Identity
+from . import acl, data_records
+from .data_access import Place, place_of
+from .data_paths import ALGO, HOSTED, Kind, Target
+
+_MARKER_PREFIX = "n-"
+
+
+def directory_document(
+    connection: sa.Connection, identity: Identity, target: Target, marker: str, with_acl: bool, page_size: int
+) -> dict[str, Any]:
+    """One page of the directory `target`: ``folders`` or ``files`` if there are any, ``marker`` if more follow.
+
+    marker  of the page before, or empty for the first page
+
+    Raises NotFound, NotAuthorized, BadRequest (a marker that isn't ours: code 5002).
+    """
+    after = _name_in(marker)
+    place = place_of(target, identity)
+    if target.kind is Kind.ROOT:
+        return _folders([identity.account.username], page_size)
+    if target.kind is Kind.ACCOUNT:
+        return _folders(_collections(connection, identity, target, place, after, page_size + 1), page_size)
+    if target.kind is Kind.ALGO_LEVEL:
+        names = [name for name in _algorithm_level(connection, target, place) if name > after]
+        return _folders(names[: page_size + 1], page_size)
+    collection = readable_collection(connection, identity, target, place)
+    document = _files(connection, collection, after, page_size) if collection else {}
+    if with_acl and collection and place.space == HOSTED:
+        document["acl"] = acl.document_of(collection.acl_read)
+    return document
+
+
+def check_directory(connection: sa.Connection, identity: Identity, target: Target) -> None:
+    """Raises NotFound or NotAuthorized unless `identity` could list the directory `target`."""
+    place = place_of(target, identity)
+    if target.kind is Kind.ACCOUNT:
+        _collections(connection, identity, target, place, "", 1)
+    elif target.kind is Kind.ALGO_LEVEL:
+        _algorithm_level(connection, target, place)
+    elif target.kind is Kind.COLLECTION:
+        readable_collection(connection, identity, target, place)
+
+
+def readable_collection(
+    connection: sa.Connection, identity: Identity, target: Target, place: Place
+) -> data_records.Collection | None:
+    """The collection at `place`; None for one that's implied and has no files yet.
+
+    Raises NotFound, NotAuthorized.
+    """
+    collection, _ = data_records.locate(connection, place)
+    if collection is None:
+        if place.is_implied:
+            return None
+        raise not_found(target)
+    require_readable(collection, identity, target)
+    return collection
+
+
+def require_readable(collection: data_records.Collection, identity: Identity, target: Target) -> None:
+    """Raises NotAuthorized unless the ACL of `collection` lets `identity` read in it."""
+    if not acl.may_read(collection.acl_read, collection.account_id, identity):
+        raise NotAuthorized(
+            f"{target.uri} is not readable for {identity.account.username}; its owner decides that by its ACL"
+        )
+
+
+def not_found(target: Target) -> NotFound:
+    """The error for a target that doesn't exist."""
+    return NotFound(f"path not found: {target.uri}")
+
+
+def _collections(
+    connection: sa.Connection, identity: Identity, target: Target, place: Place, after: str, limit: int
+) -> list[str]:
+    if place.account_id is not None:
+        return data_records.collections_after(connection, HOSTED, place.account_id, after, limit, None)
+    owner_id = data_records.account_id_of(connection, place.owner)
+    if owner_id is None:
+        raise not_found(target)
+    forms = acl.readable_forms(owner_id, identity)
+    return data_records.collections_after(connection, HOSTED, owner_id, after, limit, forms)
+
+
+def _algorithm_level(connection: sa.Connection, target: Target, place: Place) -> list[str]:
+    """Names directly below ``.algo``, ``.algo/OWNER`` or ``.algo/OWNER/NAME``, in order."""
+    assert place.account_id is not None
+    prefix = f"{place.collection}/" if place.collection else ""
+    found = data_records.names_below(connection, ALGO, place.account_id, prefix)
+    if not found and prefix and not place.is_implied:
+        raise not_found(target)
+    return sorted({name[len(prefix) :].partition("/")[0] for name in found})
+
+
+def _folders(names: list[str], page_size: int) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    if names:
+        document["folders"] = [{"name": name} for name in names[:page_size]]
+    return _with_marker(document, names, page_size)
+
+
+def _files(
+    connection: sa.Connection, collection: data_records.Collection, after: str, page_size: int
+) -> dict[str, Any]:
+    rows = data_records.files_after(connection, collection, after, page_size + 1)
+    document: dict[str, Any] = {}
+    if rows:
+        document["files"] = [
+            {"filename": name, "last_modified": iso_time(modified_at), "size": size}
+            for name, size, modified_at in rows[:page_size]
+        ]
+    return _with_marker(document, (name for name, _, _ in rows), page_size)
+
+
+def _with_marker(document: dict[str, Any], names: Iterable[str], page_size: int) -> dict[str, Any]:
+    shown = list(names)
+    if len(shown) > page_size:
+        text = base64.urlsafe_b64encode(shown[page_size - 1].encode("utf-8")).decode("ascii")
+        document["marker"] = _MARKER_PREFIX + text.rstrip("=")
+    return document
+
+
+def _name_in(marker: str) -> str:
+    if not marker:
+        return ""
+    text = marker.removeprefix(_MARKER_PREFIX)
+    try:
+        if text == marker:
+            raise ValueError("not one of ours")
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("utf-8")
+    except (ValueError, binascii.Error):
+        raise BadRequest(
+            f"marker {marker[:60]!r} is not valid; use the one of the page before", Code.INVALID_MARKER
+        ) from None

@@ -1,0 +1,147 @@
+"""From the path of a data request, as bytes off the wire, to the `Target` that it names. No look at what exists."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import Enum, auto
+from urllib.parse import unquote_to_bytes
+
+from ..errors import BadRequest
+
+HOSTED = "hosted"
+ALGO = "algo"
+SESSION = "session"
+
+MAX_NAME_BYTES = 1024
+_CONNECTOR = re.compile(r"([A-Za-z0-9]{1,32})(\+\w{0,64})?")
+_URI = re.compile(r"([A-Za-z0-9]+(?:\+\w*)?)://(.*)", re.DOTALL)
+_SHORT_FOLDERS = ("temp", "perm")
+# What the collections table has room for: OWNER/NAME/FOLDER.
+_ALGO_LIMITS = (30, 64, 64)
+
+
+class Kind(Enum):
+    """What a path can name."""
+
+    ROOT = auto()  # data://
+    ACCOUNT = auto()  # data://OWNER
+    COLLECTION = auto()  # a directory with files in it, of any space
+    FILE = auto()
+    ALGO_LEVEL = auto()  # data://.algo, .algo/OWNER, .algo/OWNER/NAME
+    TOO_DEEP = auto()  # below a file, or a directory below a collection: never exists
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names.
+
+    uri         as the caller wrote it, without a trailing slash
+    space       `HOSTED`, `ALGO` or `SESSION`
+    owner       the account, in the hosted space; None is the caller's own (``.my``)
+    collection  its name; in the algorithm space OWNER/NAME/FOLDER, or only FOLDER when `is_short`; for `ALGO_LEVEL`
+                what there is of OWNER/NAME
+    file        the file's name
+    is_short    ``.algo/temp`` or ``.algo/perm``: below the algorithm that makes the request
+    """
+
+    kind: Kind
+    uri: str
+    space: str = HOSTED
+    owner: str | None = None
+    collection: str = ""
+    file: str = ""
+    is_short: bool = False
+
+
+def parse(tail: bytes) -> Target:
+    """The target of ``/v1/data/TAIL``: a path of hosted data, or a whole URI such as ``data://.my/c/f``.
+
+    tail  still percent-encoded
+
+    Raises BadRequest for a path that nothing can have, or that belongs to a connector.
+    """
+    path = _decode(tail)
+    uri = _URI.fullmatch(path)
+    return _hosted(_connected(uri[1], uri[2])) if uri else _hosted(path)
+
+
+def parse_connector(tail: bytes) -> Target:
+    """As `parse`, for ``/v1/connector/TAIL``, where TAIL is ``PROTOCOL[+LABEL]/PATH``."""
+    connector, _, path = _decode(tail).partition("/")
+    return _hosted(_connected(connector, path))
+
+
+def _decode(tail: bytes) -> str:
+    # Java and Scala encode the whole path like a form field, slashes included; only they send %2F without any slash.
+    if b"/" not in tail and b"%2f" in tail.lower():
+        tail = tail.replace(b"+", b" ")
+    try:
+        return unquote_to_bytes(tail).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("the path is not valid UTF-8 after percent-decoding") from None
+
+
+def _connected(connector: str, path: str) -> str:
+    """`path` if `connector` is hosted data; there are no others yet."""
+    if connector.lower() == "data":
+        return path
+    if not _CONNECTOR.fullmatch(connector):
+        raise BadRequest(f"{connector[:60]!r} is not a connector: expected PROTOCOL or PROTOCOL+LABEL")
+    raise BadRequest(f"no data connector {connector} is configured on this platform; only data:// is available")
+
+
+def _hosted(path: str) -> Target:
+    path = path.removeprefix("/")
+    is_directory = path.endswith("/")
+    path = path.removesuffix("/")
+    uri = f"data://{path}"
+    if not path:
+        return Target(Kind.ROOT, uri)
+    first, *rest = segments = path.split("/")
+    for segment in segments:
+        _check(segment)
+    if first == ".algo":
+        target = _algorithm(uri, rest)
+    elif first == ".session":
+        target = _collection(uri, SESSION, None, "", rest)
+    elif not rest:
+        target = Target(Kind.ACCOUNT, uri, HOSTED, None if first == ".my" else first)
+    else:
+        target = _collection(uri, HOSTED, None if first == ".my" else first, rest[0], rest[1:])
+    if is_directory and target.kind is Kind.FILE:
+        return Target(Kind.TOO_DEEP, uri)
+    return target
+
+
+def _check(segment: str) -> None:
+    if not segment:
+        raise BadRequest("the path has an empty name in it (two slashes in a row)")
+    if segment in (".", ".."):
+        raise BadRequest(f"the path has {segment!r} in it; hosted data has no relative paths")
+    # Every character takes at least one byte; the first test keeps the second one cheap.
+    if len(segment) > MAX_NAME_BYTES or len(segment.encode("utf-8")) > MAX_NAME_BYTES:
+        raise BadRequest(f"the name {segment[:40]!r}... is longer than {MAX_NAME_BYTES} bytes of UTF-8")
+    if any(unicodedata.category(character) == "Cc" for character in segment):
+        raise BadRequest(f"the name {segment[:60]!r} has a control character in it")
+
+
+def _algorithm(uri: str, names: list[str]) -> Target:
+    if names and names[0] in _SHORT_FOLDERS:
+        return _collection(uri, ALGO, None, names[0], names[1:], is_short=True)
+    for name, limit in zip(names, _ALGO_LIMITS, strict=False):
+        if len(name) > limit:
+            raise BadRequest(
+                f"{name[:60]!r} is too long: data://.algo/OWNER/NAME/FOLDER allows {limit} characters here"
+            )
+    if len(names) < 3:
+        return Target(Kind.ALGO_LEVEL, uri, ALGO, collection="/".join(names))
+    return _collection(uri, ALGO, None, "/".join(names[:3]), names[3:])
+
+
+def _collection(
+    uri: str, space: str, owner: str | None, collection: str, rest: list[str], is_short: bool = False
+) -> Target:
+    kind = (Kind.COLLECTION, Kind.FILE)[len(rest)] if len(rest) < 2 else Kind.TOO_DEEP
+    return Target(kind, uri, space, owner, collection, rest[0] if rest else "", is_short)

@@ -1,0 +1,199 @@
+"""Collections and files as rows: the statements of hosted data, each built once, on a connection that's given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..db import schema
+from ..db.values import new_id, now_ms
+from .data_access import Place
+
+_accounts, _collections, _files = schema.accounts, schema.collections, schema.files
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A directory with files in it. `acl_read` is the stored form of `acl.py`."""
+
+    id: str
+    account_id: str
+    acl_read: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file's row. `modified_at` is milliseconds since the epoch."""
+
+    id: str
+    name: str
+    size: int
+    md5: str
+    content_type: str
+    blob_id: str
+    modified_at: int
+
+
+# Collection and file in one statement: this is what every download and upload asks.
+_LOCATE = (
+    sa.select(
+        _collections.c.id.label("collection_id"),
+        _collections.c.account_id,
+        _collections.c.acl_read,
+        *(_files.c[name].label(f"file_{name}") for name in File.__dataclass_fields__),
+    )
+    .select_from(
+        _collections.outerjoin(
+            _files, sa.and_(_files.c.collection_id == _collections.c.id, _files.c.name == sa.bindparam("file"))
+        )
+    )
+    .where(_collections.c.space == sa.bindparam("space"), _collections.c.name == sa.bindparam("collection"))
+)
+_LOCATE_OWN = _LOCATE.where(_collections.c.account_id == sa.bindparam("account_id"))
+_LOCATE_OTHERS = _LOCATE.where(
+    _collections.c.account_id
+    == sa.select(_accounts.c.id).where(_accounts.c.username_key == sa.bindparam("owner")).scalar_subquery()
+)
+# Where several servers share a database, writers of one collection wait for each other. (SQLite has one writer anyway.)
+_LOCK_OWN = _LOCATE_OWN.with_for_update(of=_collections)
+
+
+def locate(
+    connection: sa.Connection, place: Place, file: str = "", for_update: bool = False
+) -> tuple[Collection | None, File | None]:
+    """The collection at `place`, and its file called `file`, as far as they're there."""
+    values = {"space": place.space, "collection": place.collection, "file": file}
+    if place.account_id is None:
+        row = connection.execute(_LOCATE_OTHERS, {**values, "owner": place.owner}).first()
+    else:
+        statement = _LOCK_OWN if for_update else _LOCATE_OWN
+        row = connection.execute(statement, {**values, "account_id": place.account_id}).first()
+    if row is None:
+        return None, None
+    collection = Collection(*row[:3])
+    return collection, None if row.file_id is None else File(*row[3:])
+
+
+def account_id_of(connection: sa.Connection, username_key: str) -> str | None:
+    """The id of the account with that lower-case name."""
+    return connection.execute(sa.select(_accounts.c.id).where(_accounts.c.username_key == username_key)).scalar()
+
+
+def insert_collection(
+    connection: sa.Connection, space: str, account_id: str, name: str, acl_read: str, collection_id: str | None = None
+) -> Collection:
+    """Add a collection. Raises sqlalchemy's IntegrityError when there's one of that name."""
+    collection = Collection(collection_id or new_id(), account_id, acl_read)
+    connection.execute(
+        _collections.insert().values(
+            id=collection.id,
+            space=space,
+            account_id=account_id,
+            name=name,
+            acl_read=acl_read,
+            created_at=now_ms(),
+        )
+    )
+    return collection
+
+
+def update_acl(connection: sa.Connection, collection: Collection, acl_read: str) -> None:
+    """Change who may read `collection`."""
+    connection.execute(_collections.update().where(_collections.c.id == collection.id).values(acl_read=acl_read))
+
+
+def put_file(connection: sa.Connection, collection: Collection, existing: File | None, values: dict[str, Any]) -> None:
+    """Add a file to `collection`, or give `existing` new contents. `values` are columns of the files table."""
+    if existing is None:
+        connection.execute(_files.insert().values(id=new_id(), collection_id=collection.id, **values))
+    else:
+        connection.execute(_files.update().where(_files.c.id == existing.id).values(**values))
+
+
+def delete_files(connection: sa.Connection, file_ids: list[str]) -> None:
+    """Remove these rows; their blobs are the caller's to collect."""
+    if file_ids:
+        connection.execute(_files.delete().where(_files.c.id.in_(file_ids)))
+
+
+def delete_collection(connection: sa.Connection, collection: Collection) -> None:
+    """Remove the row of an empty collection."""
+    connection.execute(_collections.delete().where(_collections.c.id == collection.id))
+
+
+def some_files(connection: sa.Connection, collection_id: str, limit: int) -> list[tuple[str, str]]:
+    """Ids and blob ids of up to `limit` files of a collection."""
+    statement = sa.select(_files.c.id, _files.c.blob_id).where(_files.c.collection_id == collection_id).limit(limit)
+    return [(row.id, row.blob_id) for row in connection.execute(statement)]
+
+
+def files_after(
+    connection: sa.Connection, collection: Collection, after: str, limit: int
+) -> list[tuple[str, int, int]]:
+    """Name, size and time of up to `limit` files behind the name `after`, in order."""
+    statement = (
+        sa.select(_files.c.name, _files.c.size, _files.c.modified_at)
+        .where(_files.c.collection_id == collection.id, _files.c.name > after)
+        .order_by(_files.c.name)
+        .limit(limit)
+    )
+    return [(row.name, row.size, row.modified_at) for row in connection.execute(statement)]
+
+
+def collections_after(
+    connection: sa.Connection, space: str, account_id: str, after: str, limit: int, acl_forms: tuple[str, ...] | None
+) -> list[str]:
+    """Names of up to `limit` collections behind the name `after`, in order; with `acl_forms`, only of those forms."""
+    statement = (
+        sa.select(_collections.c.name)
+        .where(_collections.c.space == space, _collections.c.account_id == account_id, _collections.c.name > after)
+        .order_by(_collections.c.name)
+        .limit(limit)
+    )
+    if acl_forms is not None:
+        statement = statement.where(_collections.c.acl_read.in_(acl_forms))
+    return list(connection.execute(statement).scalars())
+
+
+def names_below(connection: sa.Connection, space: str, account_id: str, prefix: str) -> list[str]:
+    """Names of all collections that begin with `prefix`, in order."""
+    statement = (
+        sa.select(_collections.c.name)
+        .where(
+            _collections.c.space == space,
+            _collections.c.account_id == account_id,
+            _collections.c.name.startswith(prefix, autoescape=True),
+        )
+        .order_by(_collections.c.name)
+    )
+    # SQLite's LIKE ignores the case of letters.
+    return [name for name in connection.execute(statement).scalars() if name.startswith(prefix)]
+
+
+def collection_rows(connection: sa.Connection, space: str, account_id: str | None = None) -> list[sa.Row[Any]]:
+    """Id, account_id, name and acl_read of every collection of `space`, in order; with `account_id`, of that account."""
+    statement = (
+        sa.select(_collections.c.id, _collections.c.account_id, _collections.c.name, _collections.c.acl_read)
+        .where(_collections.c.space == space)
+        .order_by(_collections.c.name)
+    )
+    if account_id is not None:
+        statement = statement.where(_collections.c.account_id == account_id)
+    return list(connection.execute(statement))
+
+
+def expired_files(connection: sa.Connection, space: str, suffix: str, before: int, limit: int) -> list[tuple[str, str]]:
+    """Ids and blob ids of files last written before `before`, in collections of `space` whose name ends with `suffix`."""
+    statement = (
+        sa.select(_files.c.id, _files.c.blob_id)
+        .join(_collections, _collections.c.id == _files.c.collection_id)
+        .where(
+            _collections.c.space == space,
+            _collections.c.name.endswith(suffix, autoescape=True),
+            _files.c.modified_at < before,
+        )
+        .limit(limit)
+    )
+    return [(row.id, row.blob_id) for row in connection.execute(statement)]

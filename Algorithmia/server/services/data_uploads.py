@@ -1,0 +1,192 @@
+"""Writing one file: bytes go to a staged blob while they're hashed; `commit` makes them the file, all at once."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ..db.database import Database
+from ..db.values import now_ms
+from ..errors import ApiProblem, BadRequest, NotFound, TooLarge, Unavailable
+from ..identity import Identity
+from ..storage.base import BlobStore
+from . import acl, data_records
+from .content_types import ContentType
+from .data_access import place_of, require_own, require_write
+from .data_paths import HOSTED, SESSION, Kind, Target
+from .garbage import Garbage
+from .preconditions import UNCONDITIONAL, Conditions
+
+log = logging.getLogger("algorithmia.storage")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRequest:
+    """What a caller wants to store.
+
+    content_type  as sent, or None
+    size          as announced, or None
+    """
+
+    identity: Identity
+    target: Target
+    content_type: str | None = None
+    size: int | None = None
+    conditions: Conditions = UNCONDITIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that has been stored: where, in the caller's words, and the ETag (MD5, no quotes) of its content."""
+
+    uri: str
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What an upload writes to. `live_sessions` remembers (account id, session id) of those that have files."""
+
+    database: Database
+    blobs: BlobStore
+    garbage: Garbage
+    max_file_bytes: int
+    live_sessions: set[tuple[str, str]]
+
+
+class Upload:
+    """One upload. After the constructor: any number of `write`, then `commit` or `abort`; `abort` is always harmless.
+
+    whole  the content is here already, so there's no point in looking first whether it may be stored
+
+    Raises NotFound, NotAuthorized, PreconditionFailed and so on from the constructor (unless `whole`), so that nothing
+    is received that can't be stored, and from `commit`, because the world may have changed meanwhile.
+    """
+
+    def __init__(self, stores: Stores, request: UploadRequest, whole: bool = False) -> None:
+        self._stores = stores
+        self._request = request
+        self._size = 0
+        self._done = False
+        # A request that's cancelled while a thread still writes for it must not close the descriptor under it.
+        self._busy = threading.Lock()
+        self._check_kind()
+        require_write(request.identity)
+        self._place = place_of(request.target, request.identity)
+        if not whole:
+            with stores.database.read() as connection:
+                self._check(*data_records.locate(connection, self._place, request.target.file))
+        self._check_size(request.size or 0)
+        self._hash = hashlib.md5(usedforsecurity=False)
+        self._type = ContentType(request.content_type, request.target.file)
+        with _disk_errors():
+            self._writer = stores.blobs.create()
+
+    def write(self, data: bytes) -> None:
+        """Append `data`. Raises TooLarge, or Unavailable when the disk is full."""
+        self._size += len(data)
+        self._check_size(self._size)
+        with self._busy, _disk_errors():
+            self._hash.update(data)
+            self._type.feed(data)
+            self._writer.write(data)
+
+    def commit(self) -> Stored:
+        """Make what was written the file's content; durable when this returns."""
+        with self._busy:
+            with _disk_errors():
+                self._writer.finish()
+            # Should the transaction fail, whether it took effect is unknown: then only the next start can tell whose the
+            # staged blob is. A refusal is known to have rolled it back.
+            self._done = True
+            try:
+                replaced = self._point_file_at_blob()
+            except ApiProblem:
+                self._done = False
+                raise
+            self._publish()
+            self._stores.garbage.unlink(replaced)
+        return Stored(self._request.target.uri, self._hash.hexdigest(), self._size)
+
+    def abort(self) -> None:
+        """Leave no trace of the upload, unless it was committed."""
+        with self._busy:
+            if not self._done:
+                self._done = True
+                with suppress(OSError):
+                    self._writer.abort()
+
+    def _publish(self) -> None:
+        try:
+            self._stores.blobs.publish(self._writer.id)
+        except OSError:
+            log.exception("blob %s stays staged until the next start", self._writer.id)
+
+    def _point_file_at_blob(self) -> list[str]:
+        """The ids of the blobs that the file let go of."""
+        target = self._request.target
+        values = {
+            "name": target.file,
+            "size": self._size,
+            "md5": self._hash.hexdigest(),
+            "content_type": self._type.result(),
+            "blob_id": self._writer.id,
+            "modified_at": now_ms(),
+        }
+        with self._stores.database.write() as connection:
+            found = data_records.locate(connection, self._place, target.file, for_update=True)
+            self._check(*found)
+            collection, existing = found
+            if collection is None:
+                collection = self._create_implied(connection)
+            data_records.put_file(connection, collection, existing, values)
+            replaced = [existing.blob_id] if existing else []
+            self._stores.garbage.add(connection, replaced)
+        return replaced
+
+    def _create_implied(self, connection: sa.Connection) -> data_records.Collection:
+        place = self._place
+        account_id = require_own(place, self._request.target)
+        if place.space == SESSION:
+            self._stores.live_sessions.add((account_id, place.collection))
+        return data_records.insert_collection(connection, place.space, account_id, place.collection, acl.PRIVATE)
+
+    def _check_kind(self) -> None:
+        target = self._request.target
+        if target.kind is Kind.TOO_DEEP:
+            raise BadRequest(f"{target.uri} can't be a file: collections hold files only, no directories")
+        if target.kind is not Kind.FILE:
+            raise BadRequest(f"{target.uri} is a directory; name a file in it")
+
+    def _check(self, collection: data_records.Collection | None, existing: data_records.File | None) -> None:
+        target = self._request.target
+        if collection is None and self._place.space == HOSTED:
+            directory = target.uri.rpartition("/")[0]
+            raise NotFound(f"directory {directory} not found; create it with: algo mkdir {directory}")
+        require_own(self._place, target)
+        self._request.conditions.check(existing.md5 if existing else None, target.uri)
+
+    def _check_size(self, size: int) -> None:
+        limit = self._stores.max_file_bytes
+        if limit and size > limit:
+            raise TooLarge(
+                f"{self._request.target.uri} is larger than the {limit} bytes that this platform allows a file"
+            )
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable("no space left on the platform's disk; nothing was stored") from problem
+        raise

@@ -1,0 +1,63 @@
+"""Contents that nothing refers to any more: recorded in the transaction that let go of them, unlinked after it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from ..db import schema
+from ..db.database import Database
+from ..storage.base import BlobStore
+
+log = logging.getLogger("algorithmia.storage")
+
+_BATCH = 500
+
+
+class Garbage:
+    """The table `garbage` and the blobs that it names.
+
+    A blob's row goes away together with some later write, so that letting go of a blob costs no transaction of its own.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._unlinked: deque[str] = deque()
+
+    def add(self, connection: sa.Connection, blob_ids: Sequence[str]) -> None:
+        """Record `blob_ids` as part of the transaction on `connection`; `unlink` them once it's committed."""
+        if blob_ids:
+            connection.execute(schema.garbage.insert(), [{"blob_id": blob_id} for blob_id in blob_ids])
+        # Should this transaction fail, these rows stay until the next start: they name blobs that are gone, no harm.
+        done = [self._unlinked.popleft() for _ in range(min(len(self._unlinked), _BATCH))]
+        if done:
+            connection.execute(schema.garbage.delete().where(schema.garbage.c.blob_id.in_(done)))
+
+    def unlink(self, blob_ids: Sequence[str]) -> None:
+        """Remove the contents. One that can't be removed now is tried again at the next start."""
+        for blob_id in blob_ids:
+            try:
+                self._blobs.delete(blob_id)
+            except OSError:
+                log.exception("blob %s could not be removed", blob_id)
+            else:
+                self._unlinked.append(blob_id)
+
+    def recover(self) -> None:
+        """At start: settle what a crash left in the blob store, and empty the table."""
+        with self._database.read() as connection:
+            garbage = list(connection.execute(sa.select(schema.garbage.c.blob_id)).scalars())
+        self._blobs.recover(self._is_referenced, garbage)
+        for start in range(0, len(garbage), _BATCH):
+            with self._database.write() as connection:
+                batch = garbage[start : start + _BATCH]
+                connection.execute(schema.garbage.delete().where(schema.garbage.c.blob_id.in_(batch)))
+
+    def _is_referenced(self, blob_id: str) -> bool:
+        statement = sa.select(schema.files.c.id).where(schema.files.c.blob_id == blob_id)
+        with self._database.read() as connection:
+            return connection.execute(statement).first() is not None
