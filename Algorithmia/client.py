@@ -15,8 +15,11 @@ from .uri import api_path, is_local, parse_data_uri
 USER_AGENT = "algorithmia-python/%s" % __version__
 _UNSET = Ellipsis
 
-Request = namedtuple("Request", "method target headers body")
-Request.__doc__ = "One HTTP request, ready to send: target is the percent-encoded path and query."
+
+class Request(namedtuple("Request", "method target headers body")):
+    """One HTTP request, ready to send: `target` is the percent-encoded path and query."""
+
+    __slots__ = ()
 
 
 class Client(OrganizationMethods):
@@ -163,8 +166,9 @@ class Client(OrganizationMethods):
         if isinstance(body, string_types):
             body = to_bytes(body)
         target = path if path.startswith("/") else "/" + path
-        if query:
-            target += "?" + (query if isinstance(query, str) else encode_query(query))
+        encoded = query if isinstance(query, str) else encode_query(query) if query else ""
+        if encoded:
+            target += "?" + encoded
         return Request(method, target, all_headers, body)
 
     def request(self, method, path, query=None, body=None, content_type=None, headers=None, stream=False,

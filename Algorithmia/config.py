@@ -19,17 +19,28 @@ from .errors import ConfigError, ProfileNotFoundError
 DEFAULT_ADDRESS = "https://api.algorithmia.com"
 DEFAULT_PROFILE = "default"
 
-Profile = namedtuple("Profile", "api_key api_server ca_cert bearer_token")
-Profile.__new__.__defaults__ = ("", "", "", "")
-Profile.__doc__ = "One entry of the profiles file; an empty string is an unset value."
 
-Connection = namedtuple("Connection", "address api_key bearer_token ca_cert source")
-Connection.__doc__ = """Where to connect and as whom.
 
-address       base address, or None for the embedded platform
-api_key, bearer_token, ca_cert  or None; ca_cert may be False (no verification)
-source        a phrase that says where this came from, for messages
-"""
+class Profile(namedtuple("Profile", "api_key api_server ca_cert bearer_token")):
+    """One entry of the profiles file; an empty string is an unset value."""
+
+    __slots__ = ()
+
+    def __new__(cls, api_key="", api_server="", ca_cert="", bearer_token=""):
+        # type: (str, str, str, str) -> Profile
+        return super(Profile, cls).__new__(cls, api_key, api_server, ca_cert, bearer_token)
+
+
+class Connection(namedtuple("Connection", "address api_key bearer_token ca_cert source")):
+    """Where to connect and as whom.
+
+    address       base address, or None for the embedded platform
+    api_key, bearer_token, ca_cert  or None; ca_cert may be False (no verification)
+    source        a phrase that says where this came from, for messages
+    """
+
+    __slots__ = ()
+
 
 EMBEDDED = "the embedded platform"
 

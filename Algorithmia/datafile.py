@@ -13,10 +13,13 @@ from .archives import pack, unpack
 from .data import DataObject, DataObjectType, RemoteObject
 from .dates import parse_http_date, parse_timestamp
 
-FileStat = namedtuple("FileStat", "size content_type last_modified etag")
-FileStat.__doc__ = "What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None."
-
 _NUMPY_MAGIC = b"\x93NUMPY"
+
+
+class FileStat(namedtuple("FileStat", "size content_type last_modified etag")):
+    """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None."""
+
+    __slots__ = ()
 
 
 class FileContent(object):
