@@ -1,0 +1,380 @@
+"""The embedded engine: warm worker processes, kept apart per build and calling account.
+
+A call takes the worker that became idle last; if there is none it waits in line while another is started, up to the
+limit per build and account. Calls made by algorithms go first and may exceed the limit: whoever waits for them holds a
+worker, so nesting could otherwise come to a standstill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..identity import Identity
+from ..settings import Settings
+from .base import Build, Call, CallFailure, Result
+from .worker import TIMED_OUT, Launch, Worker
+
+log = logging.getLogger("algorithmia.engine")
+
+_RUNNER = Path(__file__).parents[1] / "languages" / "python3" / "runner.py"
+_LOWEST_TOTAL = 32
+_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
+
+
+class Sessions(Protocol):
+    """The part of `auth.SessionKeys` that the engine uses."""
+
+    def issue(self) -> str: ...
+
+    def bind(self, key: str, identity: Identity) -> None: ...
+
+    def unbind(self, key: str) -> None: ...
+
+    def revoke(self, key: str) -> None: ...
+
+
+class _Group:
+    """The workers of one build and calling account, and the calls that wait for one."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+        self.workers: dict[Worker, str] = {}  # those that have loaded -> session key
+        self.idle: list[Worker] = []  # the one used last is at the end
+        self.starting = 0
+        self.waiting: collections.deque[_Waiter] = collections.deque()
+        self.failure: CallFailure | None = None
+        self.failures = 0
+        self.retry_at = 0.0
+
+    @property
+    def size(self) -> int:
+        return len(self.workers) + self.starting
+
+    @property
+    def is_unused(self) -> bool:
+        return not self.size and not self.waiting
+
+
+class _Waiter:
+    """A call that waits for a worker."""
+
+    def __init__(self, call: Call, future: asyncio.Future[Worker]) -> None:
+        self.call = call
+        self.future = future
+        self.is_child = _is_child(call)
+
+
+class LocalPool:
+    """`Engine` on this machine, as the user that the server runs as.
+
+    address   base address at which algorithms reach the platform
+    sessions  issues the keys by which they do
+    """
+
+    def __init__(self, settings: Settings, address: str, sessions: Sessions) -> None:
+        self._settings = settings
+        self._address = address
+        self._sessions = sessions
+        self._work = settings.state.absolute() / "work"
+        self._groups: dict[tuple[str, str], _Group] = {}
+        self._processes: set[Worker] = set()  # started and not yet ended
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._most = max(_LOWEST_TOTAL, 4 * settings.max_workers)
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    # -- Engine -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Make ready to take calls: remove what an earlier server left, begin to retire idle workers."""
+        await asyncio.get_running_loop().run_in_executor(None, self._clean)
+        self._sweep()
+
+    async def call(self, call: Call) -> Result:
+        """Run `call`; see `Engine.call`."""
+        if self._is_closed:
+            raise CallFailure("the platform is shutting down", "SystemError")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + call.timeout
+        key = (call.build.id, call.session.account.id)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(call.build)
+        worker = self._take_idle(group) or await self._wait(group, call, deadline)
+        while not worker.is_alive:  # it ended between being handed over and now
+            self._release(group, worker)
+            worker = self._take_idle(group) or await self._wait(group, call, deadline)
+        session_key = group.workers[worker]
+        self._sessions.bind(session_key, call.session)
+        try:
+            return await worker.call(call.content_type, call.body, deadline - loop.time(), call.timeout)
+        finally:
+            self._sessions.unbind(session_key)
+            self._release(group, worker)
+
+    async def close(self) -> None:
+        """End every worker."""
+        self._is_closed = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for group in self._groups.values():
+            self._fail_waiting(group, CallFailure("the platform is shutting down", "SystemError"))
+        for task in tuple(self._tasks):
+            task.cancel()
+        for worker in tuple(self._processes):
+            worker.retire()
+        ends = [worker.ended for worker in self._processes]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=5.0)
+            for worker in tuple(self._processes):
+                worker.kill()
+            if late:
+                await asyncio.wait(late, timeout=5.0)
+        await asyncio.get_running_loop().run_in_executor(None, self._clean)
+
+    def status(self) -> dict[str, Any]:
+        """Counts of worker processes."""
+        groups = self._groups.values()
+        return {
+            "workers": sum(len(group.workers) for group in groups),
+            "busy": sum(len(group.workers) - len(group.idle) for group in groups),
+            "starting": sum(group.starting for group in groups),
+            "waiting": sum(len(group.waiting) for group in groups),
+            "sandbox": "none",
+        }
+
+    # -- waiting and handing over -------------------------------------------------------------------------------
+
+    def _take_idle(self, group: _Group) -> Worker | None:
+        while group.idle:
+            worker = group.idle.pop()
+            if worker.is_alive:
+                return worker
+            self._forget(group, worker)
+        return None
+
+    async def _wait(self, group: _Group, call: Call, deadline: float) -> Worker:
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(call, loop.create_future())
+        if group.failure and loop.time() < group.retry_at and (waiter.is_child or not group.workers):
+            raise _again(group.failure)
+        if waiter.is_child:
+            group.waiting.appendleft(waiter)
+        else:
+            group.waiting.append(waiter)
+        self._grow(group)
+        timer = loop.call_at(deadline, self._expire, group, waiter)
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                self._release(group, waiter.future.result())
+            raise
+        finally:
+            timer.cancel()
+            with contextlib.suppress(ValueError):
+                group.waiting.remove(waiter)
+
+    def _expire(self, group: _Group, waiter: _Waiter) -> None:
+        if not waiter.future.done():
+            loading = " while it was loading" if group.starting and not group.workers else " while it waited for a worker"
+            waiter.future.set_exception(
+                CallFailure(
+                    f"{TIMED_OUT} (the call's timeout of {waiter.call.timeout:g} s passed{loading})",
+                    "TimeoutError",
+                )
+            )
+
+    def _next_waiter(self, group: _Group) -> _Waiter | None:
+        while group.waiting:
+            if not group.waiting[0].future.done():
+                return group.waiting[0]
+            group.waiting.popleft()
+        return None
+
+    def _release(self, group: _Group, worker: Worker) -> None:
+        """`worker` has nothing to do: give it to the next call in line, keep it, or let it go."""
+        if worker not in group.workers:
+            return
+        if not worker.is_alive or self._is_closed:
+            self._forget(group, worker)
+            self._grow(group)
+            return
+        waiter = self._next_waiter(group)
+        is_surplus = group.size > self._settings.max_workers
+        if waiter is not None and (waiter.is_child or not is_surplus):
+            group.waiting.popleft()
+            waiter.future.set_result(worker)
+        elif is_surplus:
+            self._forget(group, worker)
+            worker.retire()
+        else:
+            worker.idle_since = asyncio.get_running_loop().time()
+            group.idle.append(worker)
+            self._feed()
+
+    def _forget(self, group: _Group, worker: Worker) -> None:
+        key = group.workers.pop(worker, None)
+        if key is not None:
+            self._sessions.revoke(key)
+        if worker in group.idle:
+            group.idle.remove(worker)
+
+    def _fail_waiting(self, group: _Group, failure: CallFailure) -> None:
+        while (waiter := self._next_waiter(group)) is not None:
+            group.waiting.popleft()
+            waiter.future.set_exception(_again(failure))
+
+    def _feed(self) -> None:
+        """The machine has room again: groups that had to wait for it may grow."""
+        for group in self._groups.values():
+            if group.waiting:
+                self._grow(group)
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def _grow(self, group: _Group) -> None:
+        """Start workers for the calls in line, as far as the limits allow."""
+        loop = asyncio.get_running_loop()
+        while not self._is_closed:
+            waiter = self._next_waiter(group)
+            if waiter is None or group.starting >= len(group.waiting):
+                return
+            if group.failure and loop.time() < group.retry_at:
+                if not group.size:
+                    self._fail_waiting(group, group.failure)
+                return
+            if not waiter.is_child and (group.size >= self._settings.max_workers or not self._make_room()):
+                return
+            group.starting += 1
+            # The call that asked for it: while loading, the algorithm acts for that caller.
+            task = loop.create_task(self._start_worker(group, group.waiting[group.starting - 1].call.session))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _make_room(self) -> bool:
+        """Whether the machine takes one more worker; the longest idle one is let go for it if need be."""
+        if len(self._processes) < self._most:
+            return True
+        idle = [(group.idle[0].idle_since, group) for group in self._groups.values() if group.idle]
+        if not idle:
+            return False
+        group = min(idle, key=lambda entry: entry[0])[1]
+        worker = group.idle[0]
+        self._forget(group, worker)
+        worker.retire()
+        return True
+
+    async def _start_worker(self, group: _Group, session: Identity) -> None:
+        key = self._sessions.issue()
+        worker: Worker | None = None
+        try:
+            self._sessions.bind(key, session)
+            worker = Worker(self._launch(group.build, key), self._ended)
+            self._processes.add(worker)
+            await worker.start(self._settings.load_timeout)
+        except (CallFailure, OSError) as problem:
+            failure = problem if isinstance(problem, CallFailure) else CallFailure(str(problem), "SystemError")
+            self._start_failed(group, key, failure)
+        except BaseException:
+            group.starting -= 1
+            self._sessions.revoke(key)
+            raise
+        else:
+            self._sessions.unbind(key)
+            group.starting -= 1
+            group.failure, group.failures = None, 0
+            group.workers[worker] = key
+            self._release(group, worker)
+
+    def _start_failed(self, group: _Group, key: str, failure: CallFailure) -> None:
+        """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
+        group.starting -= 1
+        self._sessions.revoke(key)
+        group.failure = failure
+        group.failures += 1
+        delay = min(_LONGEST_BACK_OFF, _BACK_OFF * 2 ** min(group.failures - 1, 10))
+        group.retry_at = asyncio.get_running_loop().time() + delay
+        log.warning(
+            "worker did not start",
+            extra={"algorithm": f"{group.build.owner}/{group.build.name}", "problem": failure.message, "wait": delay},
+        )
+        waiter = self._next_waiter(group)
+        if not group.size:
+            self._fail_waiting(group, failure)
+        elif waiter is not None and waiter.is_child:
+            group.waiting.popleft()
+            waiter.future.set_exception(_again(failure))
+
+    def _launch(self, build: Build, key: str) -> Launch:
+        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory = Path(tempfile.mkdtemp(prefix="worker-", dir=self._work))
+        environment = {
+            "PATH": os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "LANG": "C.UTF-8",
+            "HOME": str(directory),
+            "TMPDIR": str(directory),
+            "ALGORITHMIA_API": self._address,
+            "ALGORITHMIA_API_KEY": key,
+            "ALGORITHMIA_HOME": str(directory / ".algorithmia"),
+            # For programs that the algorithm starts; the worker itself gets flags.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        return Launch(
+            # -I: neither the environment nor the directory that the runner lies in decides what is imported.
+            command=(sys.executable, "-I", "-B", str(_RUNNER)),
+            environment=environment,
+            project=build.path.absolute(),
+            directory=directory,
+            max_result=self._settings.max_result_bytes,
+            max_output=self._settings.max_stdout_bytes,
+        )
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def _ended(self, worker: Worker) -> None:
+        """A worker's process has ended, for whatever reason."""
+        self._processes.discard(worker)
+        for group in self._groups.values():
+            if worker in group.idle:
+                self._forget(group, worker)
+        if not self._is_closed:
+            self._feed()
+
+    def _sweep(self) -> None:
+        """Retire the workers that were idle for too long and forget groups without any; again and again."""
+        loop = asyncio.get_running_loop()
+        limit = self._settings.worker_idle_timeout
+        now = loop.time()
+        for key, group in tuple(self._groups.items()):
+            while group.idle and now - group.idle[0].idle_since >= limit:
+                worker = group.idle[0]
+                self._forget(group, worker)
+                worker.retire()
+            if group.is_unused and now >= group.retry_at:
+                del self._groups[key]
+        self._sweep_timer = loop.call_later(min(5.0, max(0.05, limit / 4)), self._sweep)
+
+    def _clean(self) -> None:
+        """Remove everything below the work directory."""
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _is_child(call: Call) -> bool:
+    return call.session.call is not None and call.session.call.depth > 1
+
+
+def _again(failure: CallFailure) -> CallFailure:
+    """A fresh exception with what `failure` says: one object must not be raised in several tasks."""
+    return CallFailure(failure.message, failure.error_type, failure.stacktrace, 0.0, failure.stdout)

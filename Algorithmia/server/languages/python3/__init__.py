@@ -1,0 +1,1 @@
+"""Python 3: the runner that a worker process executes."""

@@ -1,0 +1,219 @@
+"""What a Python worker process executes: loads one algorithm project, then answers one call at a time.
+
+    python runner.py SOCKET_FD PROJECT_DIRECTORY MAX_RESULT_BYTES PARENT_PID
+
+The server's side of the conversation is `engine/worker.py`; the frames are those of `engine/protocol.py`. Everything
+that the runner itself needs is imported before the project gets onto the path, where a file of the author's may have
+the name of any module. Syntax: Python 3.6, the oldest that algorithms may use.
+"""
+
+import ctypes
+import faulthandler
+import json
+import os
+import resource
+import runpy
+import signal
+import socket
+import sys
+import traceback  # noqa: F401  (calls.describe needs it; see above)
+from importlib import import_module
+from time import perf_counter
+
+_PACKAGE_PARENT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
+if _PACKAGE_PARENT not in sys.path:
+    # Before any other Algorithmia, behind the standard library.
+    _sites = [i for i, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages"))]
+    sys.path.insert(_sites[0] if _sites else len(sys.path), _PACKAGE_PARENT)
+
+from Algorithmia.adk import adk as adk_module  # noqa: E402
+from Algorithmia.adk.calls import InvalidInput, decode_input, describe, encode_result, error_json  # noqa: E402
+from Algorithmia.server.engine import protocol  # noqa: E402
+
+_hidden_frames = True
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Connection:
+    """The worker's end of the socket."""
+
+    def __init__(self, descriptor):
+        os.set_inheritable(descriptor, False)  # programs that the algorithm starts have no business here
+        self._socket = socket.socket(fileno=descriptor)
+        self._owner = os.getpid()
+
+    def send(self, kind, content_type="json", number=0, body=b"", seconds=0.0):
+        """Send one frame; nothing from a process that the algorithm forked."""
+        if os.getpid() != self._owner:
+            os._exit(1)
+        header = protocol.frame_header(kind, content_type, number, len(body), seconds)
+        if len(body) < 65536:
+            self._socket.sendall(header + body)
+        else:
+            self._socket.sendall(header)
+            self._socket.sendall(body)
+
+    def receive(self):
+        """``(content type, call number, body)`` of the next call; None when the server has gone."""
+        size = protocol.HEADER.size
+        data = b""
+        while len(data) < size:
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                return None
+            data += chunk
+        _, content_type, number, length, _ = protocol.HEADER.unpack_from(data)
+        body = data[size:]
+        if len(body) < length:
+            buffer = bytearray(length)
+            buffer[: len(body)] = body
+            view, filled = memoryview(buffer), len(body)
+            while filled < length:
+                count = self._socket.recv_into(view[filled:])
+                if not count:
+                    return None
+                filled += count
+            body = bytes(buffer)
+        return protocol.CONTENT_TYPES[content_type], number, body
+
+
+class Host:
+    """Answers the server's calls with one algorithm: what `ADK.init` finds instead of the documented protocol."""
+
+    def __init__(self, connection, max_result):
+        self._connection = connection
+        self._max_result = max_result
+
+    def serve(self, adk):
+        """Load `adk`, then answer calls until the server goes; never returns."""
+        if not adk.load():
+            self.refuse(adk.failure)
+        flush_output()
+        self._connection.send(protocol.READY)
+        while True:
+            call = self._connection.receive()
+            if call is None:
+                sys.exit(0)
+            self._answer(adk, *call)
+
+    def refuse(self, failure):
+        """Report that loading failed, and end the process."""
+        flush_output()
+        self._connection.send(protocol.UNLOADED, body=error_json(failure))
+        sys.exit(0)
+
+    def _answer(self, adk, content_type, number, body):
+        began = perf_counter()
+        kind, result_type = protocol.DONE, "json"
+        try:
+            value = decode_input(content_type, body)
+        except InvalidInput as error:
+            kind, answer = protocol.INVALID, str(error).encode("utf-8", "backslashreplace")
+        else:
+            del body
+            try:
+                result_type, answer = encode_result(adk.apply(value))
+            except SystemExit as error:
+                end_process(error)
+            except BaseException:
+                kind, answer = protocol.FAILED, error_json(describe(sys.exc_info()))
+            else:
+                if len(answer) > self._max_result:
+                    kind, answer = protocol.FAILED, error_json(self._too_large(len(answer)))
+                    result_type = "json"
+        flush_output()
+        self._connection.send(kind, result_type, number, answer, perf_counter() - began)
+
+    def _too_large(self, size):
+        return {
+            "message": "the result has %d bytes and the limit is %d: write it to a file such as data://.algo/temp/NAME "
+            "and return its URI" % (size, self._max_result),
+            "error_type": "TooLargeError",
+        }
+
+
+def flush_output():
+    """Push out what Python and the C library still hold, so that the server sees it before the answer."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed or replaced by the algorithm
+            pass
+    _libc.fflush(None)
+
+
+def end_process(error):
+    """Exit as `error`, a SystemExit, says; at once, whatever threads the algorithm has."""
+    code = error.code
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write("%s\n" % (code,))
+        code = 1
+    flush_output()
+    os._exit((code or 0) & 0xFF)
+
+
+def restrict(parent):
+    """Limits of this process; it dies with the server's process `parent`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = 1024 if hard == resource.RLIM_INFINITY else min(1024, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+def entry_module(root):
+    """Name of the project's entry module: ``src.ALGONAME``, else ``src.Algorithm``. Raises Exception if neither exists."""
+    try:
+        with open(os.path.join(root, "algorithmia.conf"), "rb") as handle:
+            name = json.loads(handle.read().decode("utf-8"))["algoname"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Exception("algorithmia.conf must be a JSON object with the member algoname: %s" % error)
+    for candidate in (name, "Algorithm"):
+        if os.path.isfile(os.path.join(root, "src", "%s.py" % candidate)):
+            return "src.%s" % candidate
+    raise Exception("there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there" % name)
+
+
+def run_project(root, host):
+    """Run the project's entry module the way its layout asks for. Returns only if it serves nothing."""
+    module_name = entry_module(root)
+    if os.path.exists(os.path.join(root, ".adk")):
+        runpy.run_module(module_name, run_name="__main__", alter_sys=True)
+        raise Exception(
+            "%s ended without serving: a project with the file .adk ends with ADK(apply).init()"
+            % module_name.replace(".", "/")
+        )
+    module = import_module(module_name)
+    apply_func = getattr(module, "apply", None)
+    if apply_func is None:
+        raise Exception("%s has no function apply" % module_name)
+    load_func = getattr(module, "load", None)
+    # Without .adk, `load` may also be the name of something else entirely.
+    if load_func is not None and adk_module._positional(load_func, "load")[1] > 0:
+        load_func = None
+    host.serve(adk_module.ADK(apply_func, load_func))
+
+
+def main(arguments):
+    """Run the worker: see the module's first lines for `arguments`."""
+    descriptor, root, max_result, parent = int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3])
+    restrict(parent)
+    faulthandler.enable()
+    if hasattr(sys.stdout, "reconfigure"):  # 3.7; a crash then loses half a line at most
+        sys.stdout.reconfigure(line_buffering=True)
+    connection = Connection(descriptor)
+    host = adk_module.host = Host(connection, max_result)
+    sys.argv = [os.path.join(root, "src")]
+    sys.path.insert(0, root)
+    try:
+        run_project(root, host)
+    except Exception:
+        host.refuse(describe(sys.exc_info(), "LoadingError"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
