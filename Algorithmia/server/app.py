@@ -67,8 +67,9 @@ def error_document(problem: ApiProblem, request_id: str) -> dict[str, Any]:
 
 
 def header_text(text: str) -> str:
-    """`text` made fit for a header value: one line of ASCII, at most 500 characters."""
-    return " ".join(text.split()).encode("ascii", "backslashreplace").decode("ascii")[:500]
+    """`text` made fit for a header value: one line of printable ASCII, at most 500 characters."""
+    line = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return line.encode("ascii", "backslashreplace").decode("ascii")[:500]
 
 
 def error_response(problem: ApiProblem, request_id: str) -> Response:

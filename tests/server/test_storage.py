@@ -1,0 +1,109 @@
+"""The blob store: what is on disk when, and what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Algorithmia.server.storage import local
+from Algorithmia.server.storage.local import LocalBlobStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalBlobStore:
+    return LocalBlobStore(tmp_path / "blobs")
+
+
+def write(store: LocalBlobStore, content: bytes) -> str:
+    writer = store.create()
+    writer.write(content)
+    writer.finish()
+    return writer.id
+
+
+def read(store: LocalBlobStore, blob_id: str) -> bytes:
+    with store.open_blob(blob_id) as handle:
+        return handle.read()
+
+
+def files(store: LocalBlobStore) -> set[str]:
+    return {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
+
+
+def test_blob_is_readable_before_and_after_it_is_published(store: LocalBlobStore) -> None:
+    blob_id = write(store, b"content")
+    assert files(store) == {f"staging/{blob_id}"}
+    assert read(store, blob_id) == b"content"
+    store.publish(blob_id)
+    assert files(store) == {f"{blob_id[:2]}/{blob_id}"}
+    assert read(store, blob_id) == b"content"
+
+
+def test_aborted_blob_leaves_nothing(store: LocalBlobStore) -> None:
+    writer = store.create()
+    writer.write(b"x")
+    writer.abort()
+    writer.abort()
+    assert files(store) == set()
+
+
+def test_opened_blob_outlives_its_deletion(store: LocalBlobStore) -> None:
+    blob_id = write(store, b"old")
+    store.publish(blob_id)
+    with store.open_blob(blob_id) as handle:
+        store.delete(blob_id)
+        assert handle.read() == b"old"
+    store.delete(blob_id)
+    with pytest.raises(FileNotFoundError):
+        store.open_blob(blob_id)
+
+
+def test_blob_published_between_two_looks_is_found(store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob_id = write(store, b"moving")
+    looks: list[str] = []
+
+    def open_and_move(path: Path, *arguments: Any, **options: Any) -> Any:
+        looks.append(path.parent.name)
+        try:
+            return open(path, *arguments, **options)
+        except FileNotFoundError:
+            if len(looks) == 1:
+                store.publish(blob_id)
+            raise
+
+    monkeypatch.setattr(local, "open", open_and_move, raising=False)
+    assert read(store, blob_id) == b"moving"
+    assert looks == [blob_id[:2], "staging", blob_id[:2]]
+
+
+def test_recovery(store: LocalBlobStore) -> None:
+    referenced, unreferenced, published, garbage = (write(store, name) for name in (b"r", b"u", b"p", b"g"))
+    store.publish(published)
+    store.publish(garbage)
+    (store.staging / "notes.txt").write_text("not ours")
+    store.recover({referenced}.__contains__, [garbage, "0" * 32])
+    assert files(store) == {f"{name[:2]}/{name}" for name in (referenced, published)} | {"staging/notes.txt"}
+    store.recover({referenced}.__contains__, [garbage])
+    assert read(store, referenced) == b"r"
+
+
+def test_recovery_of_a_store_that_was_never_used(store: LocalBlobStore) -> None:
+    store.recover(lambda blob_id: False, [])
+    assert store.staging.is_dir()
+
+
+def test_only_the_owner_can_look(store: LocalBlobStore) -> None:
+    store.publish(write(store, b"secret"))
+    modes = {os.stat(path).st_mode & 0o777 for path in (store.root, *store.root.rglob("*")) if path.is_dir()}
+    assert modes == {0o700}
+    assert {os.stat(store.root / name).st_mode & 0o777 for name in files(store)} == {0o600}
+
+
+@pytest.mark.parametrize("blob_id", ["", "..", "../../etc/passwd", "a" * 31, "A" * 32, "a" * 32 + "/"])
+def test_anything_but_an_id_is_refused(store: LocalBlobStore, blob_id: str) -> None:
+    for method in (store.open_blob, store.delete, store.publish):
+        with pytest.raises(ValueError, match="not a blob id"):
+            method(blob_id)
