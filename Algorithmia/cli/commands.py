@@ -1,0 +1,342 @@
+"""The command line as data: every command, its arguments and its help. The parser, `docs/reference/cli.md` and the
+completion scripts are made from this table. It imports nothing but the standard library's smallest parts."""
+
+
+class Argument(object):
+    """One argument of a command: its flags (or name) and the options that argparse takes."""
+
+    def __init__(self, *flags, **options):
+        self.flags = flags
+        self.options = options
+
+    @property
+    def is_option(self):
+        # type: () -> bool
+        return self.flags[0].startswith("-")
+
+    @property
+    def label(self):
+        # type: () -> str
+        """How the reference and the usage write it: ``-o FILE, --output FILE``."""
+        metavar = self.options.get("metavar")
+        if not self.is_option:
+            return str(metavar or self.flags[0].upper())
+        value = " " + str(metavar) if metavar else ""
+        return ", ".join(flag + value for flag in self.flags)
+
+
+class Command(object):
+    """One command.
+
+    name, aliases  what is typed
+    handler        ``module:function`` under this package; called with (args, env), returns an exit status or None
+    help           one line
+    description    more, for ``algo help NAME``
+    arguments      list of `Argument`
+    variadic       name of the positional argument that takes whatever stands between and after the options
+    usage          replaces argparse's, where that would mislead
+    examples       lines of a shell
+    actions        commands below this one
+    passes_on      whether unknown options are somebody else's to judge
+    """
+
+    def __init__(self, name, help, handler=None, aliases=(), description="", arguments=(), variadic=None, usage=None,
+                 examples=(), actions=(), passes_on=False):
+        self.name = name
+        self.help = help
+        self.handler = handler
+        self.aliases = aliases
+        self.description = description
+        self.arguments = arguments
+        self.variadic = variadic
+        self.usage = usage
+        self.examples = examples
+        self.actions = actions
+        self.passes_on = passes_on
+
+
+def _input(kind, from_file=False):
+    """Parser of an input option's value: keeps which option it was."""
+
+    def parse(value):
+        # type: (str) -> tuple
+        return kind, from_file, value
+
+    return parse
+
+
+def seconds(text):
+    """A positive number of seconds; whole ones stay whole."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return int(number) if number == int(number) else number
+
+
+def positive(text):
+    # type: (str) -> int
+    """A whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _input_option(short, long, kind, from_file, help):
+    # type: (str, str, str, bool, str) -> Argument
+    return Argument(
+        short, long, dest="inputs", action="append", type=_input(kind, from_file),
+        metavar="FILE" if from_file else "X", help=help,
+    )  # fmt: skip
+
+
+GLOBAL_OPTIONS = (
+    Argument("--profile", metavar="NAME", help="use this profile; may stand anywhere on the line"),
+    Argument("-q", "--quiet", action="store_true", help="print results and errors only"),
+    Argument("--debug-errors", action="store_true", help="show the Python traceback of an error"),
+)
+
+AUTH = Command(
+    "auth",
+    "save the address and key of a platform as a profile",
+    handler="auth:auth",
+    description="Asks for the platform's address, an API key and, optionally, a CA certificate, checks them with the "
+    "platform, and saves them in the profiles file, which only you can read. For scripts: with --key-stdin or "
+    "--bearer-token-stdin nothing is asked, and the secret is one line of standard input.",
+    arguments=(
+        Argument("name", nargs="?", metavar="NAME", help="same as --profile NAME (default: default)"),
+        Argument("--api-address", metavar="URL", help="http or https address of the platform"),
+        Argument("--key-stdin", action="store_true", help="read the API key from standard input"),
+        Argument("--bearer-token-stdin", action="store_true", help="read a JSON web token from standard input"),
+        Argument("--ca-cert", metavar="FILE", help="PEM file of a private certificate authority to trust"),
+        Argument("--no-verify", action="store_true", help="save without asking the platform"),
+    ),
+    examples=(
+        "algo auth",
+        "algo auth --profile second_user",
+        "algo auth --profile work --api-address https://algo.example.com --key-stdin < key.txt",
+    ),
+)
+
+RUN = Command(
+    "run",
+    "call an algorithm and print its result",
+    handler="run:run",
+    description="Give the input with exactly one of -d -D -t -T -j -J -b -B. A FILE of - is standard input. JSON "
+    "results are indented on a terminal and compact elsewhere; binary results are written as they are.",
+    usage="algo run [options] OWNER/NAME[/VERSION]",
+    arguments=(
+        Argument("algorithm", metavar="OWNER/NAME[/VERSION]", help="the algorithm to call"),
+        _input_option("-d", "--data", "auto", False, "input: JSON if it parses as JSON, else text, else binary"),
+        _input_option("-D", "--data-file", "auto", True, "same, from a file"),
+        _input_option("-t", "--text", "text", False, "input: text"),
+        _input_option("-T", "--text-file", "text", True, "same, from a file"),
+        _input_option("-j", "--json", "json", False, "input: JSON"),
+        _input_option("-J", "--json-file", "json", True, "same, from a file"),
+        _input_option("-b", "--binary", "binary", False, "input: binary"),
+        _input_option("-B", "--binary-file", "binary", True, "same, from a file"),
+        Argument("--timeout", type=seconds, metavar="SECONDS", help="how long the algorithm may run (default: 300)"),
+        Argument("--debug", action="store_true", help="print the algorithm's own output, too, on standard error"),
+        Argument("--no-debug", dest="debug", action="store_false", help="don't (the default)"),
+        Argument("-o", "--output", metavar="FILE", help="write the result to a file instead of printing it"),
+        Argument("--response-body", action="store_true", help="print the HTTP body instead of the result"),
+        Argument("--response", action="store_true", help="print the HTTP status, headers and body"),
+        Argument("-s", "--silence", action="store_true", help="no notices, such as how long the call took"),
+        Argument("--force", action="store_true", help="print a binary result even on a terminal"),
+    ),
+    examples=(
+        'algo run demo/Hello -d "HAL 9000"',
+        "algo run nlp/LDA/1.0.0 -J documents.json --timeout 60 --output topics.json",
+        "cat photo.png | algo run acme/Resize -B - > small.png",
+    ),
+)  # fmt: skip
+
+LS = Command(
+    "ls",
+    "list a directory of hosted data or of a connector",
+    handler="data:ls",
+    aliases=("dir",),
+    description="Without a path it prints the name of the account that the profile belongs to. data:// may be left "
+    "out; a last part with * lists what matches.",
+    arguments=(
+        Argument("paths", nargs="*", metavar="PATH", help="directory or file, such as data://.my/robots or .my/robots"),
+        Argument("-l", "--long", action="store_true", help="with time of change and size"),
+        Argument("-H", "--human-readable", action="store_true", help="with -l: sizes as 48, 1.5k, 657k, 2.1M"),
+        Argument("--json", action="store_true", help="as a JSON array of name, type, uri, size and last_modified"),
+    ),
+    variadic="paths",
+    examples=("algo ls", "algo ls --profile second_user", "algo ls -l data://.my/robots", "algo ls 's3+lab://bucket/*.csv'"),
+)  # fmt: skip
+
+MKDIR = Command(
+    "mkdir",
+    "make a directory",
+    handler="data:mkdir",
+    description="New directories can be read by you and by your algorithms.",
+    arguments=(
+        Argument("paths", nargs="+", metavar="PATH", help="directory to make; data:// may be left out"),
+        Argument("-p", "--parents", action="store_true", help="no error if it exists"),
+    ),
+    variadic="paths",
+    examples=("algo mkdir .my/img_directory",),
+)
+
+RMDIR = Command(
+    "rmdir",
+    "remove a directory",
+    handler="data:rmdir",
+    arguments=(
+        Argument("paths", nargs="+", metavar="PATH", help="directory to remove; data:// may be left out"),
+        Argument("-f", "--force", action="store_true", help="also if it holds files, with all of them"),
+    ),
+    variadic="paths",
+    examples=("algo rmdir -f .my/img_directory",),
+)
+
+RM = Command(
+    "rm",
+    "remove files",
+    handler="data:rm",
+    arguments=(
+        Argument("paths", nargs="+", metavar="PATH", help="file to remove; * may stand in the last part"),
+        Argument("-f", "--force", action="store_true", help="no error if there is no such file"),
+    ),
+    variadic="paths",
+    examples=("algo rm .my/robots/R2-D2.txt", "algo rm 'data://.my/robots/*.png'"),
+)  # fmt: skip
+
+CAT = Command(
+    "cat",
+    "print files",
+    handler="data:cat",
+    description="Writes the contents to standard output one after the other, bytes unchanged.",
+    arguments=(
+        Argument("paths", nargs="+", metavar="PATH", help="file to print; * may stand in the last part"),
+    ),
+    variadic="paths",
+    examples=("algo cat .my/robots/R2-D2.txt", "algo cat 'data://.my/logs/*' | sort"),
+)  # fmt: skip
+
+CP = Command(
+    "cp",
+    "copy between this machine and data, or within data",
+    handler="copying:cp",
+    aliases=("copy",),
+    description="What has a protocol, such as data:// or s3+label://, is on the platform; anything else is a local "
+    "path; - is standard input or output. Files that exist are replaced. If the destination is a directory the copy "
+    "keeps its source's name there; several sources need a directory. A last part with * stands for the files that "
+    "match.",
+    usage="algo cp [options] SOURCE... DESTINATION",
+    arguments=(
+        Argument("paths", nargs="+", metavar="PATH", help="one or more sources, then the destination"),
+        Argument("-r", "--recursive", action="store_true", help="copy directories with what they hold"),
+        Argument("-c", "--concurrency", type=positive, default=8, metavar="N", help="files at once (default: 8)"),
+    ),
+    variadic="paths",
+    examples=(
+        "algo cp ./friends.jpg data://.my/img_directory",
+        "algo cp data://.algo/dlib/FaceDetection/temp/detected_faces.png ./detected_faces.png",
+        "algo cp 'data://.my/robots/*' .",
+        "tar c src | algo cp - data://.my/backup/src.tar",
+    ),
+)  # fmt: skip
+
+SERVE = Command(
+    "serve",
+    "run a platform in the foreground",
+    handler="serve:serve",
+    description="Serves the same API as the background platform that 'algo run' starts on demand. It prints 'Serving "
+    "on ADDRESS' when it is ready, and saves profile 'local' with a key. Every setting of the platform is also an "
+    "option here: docs/reference/settings.md lists them.",
+    arguments=(
+        Argument("--host", metavar="HOST", help="address to listen on (default: 127.0.0.1)"),
+        Argument("--port", metavar="PORT", help="port to listen on; 0 picks a free one (default: 0)"),
+        Argument("--home", metavar="DIR", help="directory of profiles and state (default: ~/.algorithmia)"),
+        Argument("--user", metavar="NAME", help="account made at the first start (default: your user name)"),
+        Argument("--tls-cert", metavar="FILE", help="PEM certificate chain; serves HTTPS together with --tls-key"),
+        Argument("--tls-key", metavar="FILE", help="PEM private key"),
+    ),
+    usage="algo serve [options]",
+    examples=("algo serve --port 8080", "algo serve --host 0.0.0.0 --port 8443 --tls-cert cert.pem --tls-key key.pem"),
+    passes_on=True,
+)  # fmt: skip
+
+LOCAL = Command(
+    "local",
+    "see and control the platform that runs in the background",
+    description="The first command without any configuration starts a platform in the background.",
+    actions=(
+        Command("start", "start it, if it doesn't run, and print its address", handler="serve:local_start"),
+        Command(
+            "status",
+            "say whether it runs, and where",
+            handler="serve:local_status",
+            arguments=(Argument("--json", action="store_true", help="as a JSON object"),),
+        ),
+        Command("stop", "end it after the calls in flight", handler="serve:local_stop"),
+        Command(
+            "logs",
+            "print its log",
+            handler="serve:local_logs",
+            arguments=(
+                Argument("-n", "--lines", type=positive, default=100, metavar="N", help="last N lines (default: 100)"),
+                Argument("-f", "--follow", action="store_true", help="go on with what is added"),
+            ),
+        ),
+    ),
+    examples=("algo local status", "algo local stop", "algo local logs -f"),
+)
+
+USERS = Command(
+    "users",
+    "administer the accounts of a platform",
+    description="Needs an administrator's key: profile local-admin, made by the platform on its own machine, unless "
+    "--profile names another.",
+    actions=(
+        Command(
+            "add",
+            "make an account and print its key, once",
+            handler="users:add",
+            arguments=(
+                Argument("name", metavar="NAME", help="name of the account"),
+                Argument("--email", metavar="ADDRESS", help="e-mail address (default: NAME@localhost)"),
+                Argument("--fullname", metavar="TEXT", help="name of the person"),
+                Argument("--save-profile", metavar="PROFILE", help="also save the key and address as a profile here"),
+                Argument("--json", action="store_true", help="print account and key as a JSON object"),
+            ),
+        ),
+    ),
+    examples=("algo users add alice --email alice@example.com", "algo users add bob --save-profile bob"),
+)
+
+COMPLETION = Command(
+    "completion",
+    "print a completion script for a shell",
+    handler="completion:completion",
+    description="Needs nothing installed. With the argcomplete package, eval \"$(register-python-argcomplete algo)\" "
+    "works as well.",
+    arguments=(Argument("shell", choices=("bash", "zsh", "fish"), help="the shell to complete in"),),
+    examples=(
+        'eval "$(algo completion bash)"      # in ~/.bashrc',
+        'eval "$(algo completion zsh)"       # in ~/.zshrc',
+        "algo completion fish | source       # in ~/.config/fish/config.fish",
+    ),
+)
+
+HELP = Command(
+    "help",
+    "show this, or the help of a command",
+    handler="parser:show_help",
+    arguments=(Argument("topic", nargs="*", metavar="COMMAND", help="the command to explain"),),
+    examples=("algo help", "algo help cp"),
+)
+
+COMMANDS = (AUTH, RUN, LS, MKDIR, RMDIR, RM, CP, CAT, SERVE, LOCAL, USERS, COMPLETION, HELP)
+
+
+def find(name):
+    """The command called `name`, by name or alias; None if there is none."""
+    for command in COMMANDS:
+        if name == command.name or name in command.aliases:
+            return command
+    return None

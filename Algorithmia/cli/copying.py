@@ -1,0 +1,309 @@
+"""`algo cp`: plan which files go where, then move them, one request per file and several at a time."""
+import os
+import stat
+
+from .. import errors, uri
+from .._compat import make_dirs
+from . import exit_status, failures, output, remote
+from .context import CliError, UsageError
+from .parallel import Crew, Stopped
+from .progress import Progress
+
+UPLOAD, DOWNLOAD, COPY = "upload", "download", "copy"
+_FINISHED = {UPLOAD: "Finished uploading", DOWNLOAD: "Finished downloading", COPY: "Finished copying"}
+_PIPE = "-"
+_BOTH_LOCAL = (
+    "algo cp: error: at least one of the operands must be a path to a remote data source data:// (or s3://, gs://, "
+    "azureblob://, dropbox://)"
+)
+
+
+class Job(object):
+    """One file to move: `kind`, `source` and `target` (local paths, data URIs or ``-``), and `size` if known."""
+
+    def __init__(self, kind, source, target, size=None):
+        self.kind = kind
+        self.source = source
+        self.target = target
+        self.size = size
+
+
+def cp(args, env):
+    """The cp command."""
+    if len(args.paths) < 2:
+        raise UsageError("algo cp: error: give one or more sources and then the destination")
+    sources, destination = args.paths[:-1], args.paths[-1]
+    for path in args.paths:
+        _check_protocol(path)
+    if not any(uri.is_remote(path) for path in args.paths):
+        raise UsageError(_BOTH_LOCAL)
+    if not uri.is_remote(destination) and not all(uri.is_remote(path) for path in sources):
+        raise UsageError(_BOTH_LOCAL)
+    plan = Plan(remote.connect(args), sources, destination, args.recursive, env)
+    status = failures.each(sources, plan.add, env)
+    moved = move(plan, 1 if destination == _PIPE else args.concurrency, env)
+    return status or moved
+
+
+def _check_protocol(path):
+    # type: (str) -> None
+    head = path.split("://")[0]
+    if "://" in path and head.replace("+", "").isalnum() and not uri.is_remote(path) and not uri.is_local(path):
+        raise UsageError(
+            "algo cp: error: %s: protocol %s:// is not one of %s" % (path, head, ", ".join(uri.CONNECTORS + ("file",)))
+        )
+
+
+def local_path(text):
+    # type: (str) -> str
+    """The path of a local operand, which may be written as file://PATH."""
+    return text[len("file://") :] if uri.is_local(text) else text
+
+
+class Plan(object):
+    """Turns operands into jobs.
+
+    client       the `Client`
+    sources      all source operands; more than one needs a destination that is a directory
+    destination  the last operand
+    recursive    whether directories are copied
+    """
+
+    def __init__(self, client, sources, destination, recursive, env):
+        self.client = client
+        self.jobs = []  # type: list
+        self._env = env
+        self._recursive = recursive
+        self._to_remote = uri.is_remote(destination)
+        self._to_pipe = destination == _PIPE
+        self._destination = destination if self._to_remote or self._to_pipe else local_path(destination)
+        self._many = len(sources) > 1
+        self._kind = None
+        self._targets = {}  # type: dict
+
+    def add(self, source):
+        # type: (str) -> None
+        """Plan the copying of one operand. Raises CliError, or the SDK's errors, if it can't be."""
+        if source == _PIPE:
+            self._add_pipe()
+        elif uri.is_remote(source):
+            self._add_remote(source)
+        else:
+            self._add_local(local_path(source))
+
+    # -- the destination ------------------------------------------------------------------------------------------
+
+    def _destination_kind(self):
+        # type: () -> str
+        """``directory``, ``file`` or ``missing``; found out once."""
+        if self._kind is None:
+            if self._to_remote:
+                slash = self._destination.endswith("/")
+                self._kind = "directory" if slash else self.client.data_type(self._destination) or "missing"
+            elif os.path.isdir(self._destination):
+                self._kind = "directory"
+            else:
+                self._kind = "file" if os.path.exists(self._destination) else "missing"
+        return self._kind
+
+    def _place(self, name):
+        # type: (str) -> str
+        """Where something called `name` goes: into the destination if that is a directory, else under its name."""
+        if self._destination_kind() == "directory":
+            if self._to_remote:
+                return uri.join(self._destination, name)
+            return os.path.join(self._destination, _safe_name(name))
+        if self._many:
+            raise CliError(self._not_a_directory(), exit_status.USAGE)
+        if not self._to_remote and self._destination.endswith(("/", os.sep)):
+            raise CliError("algo: %s: there is no such directory" % self._destination, exit_status.NOT_FOUND)
+        return self._destination
+
+    def _not_a_directory(self):
+        # type: () -> str
+        how = "algo mkdir" if self._to_remote else "mkdir"
+        missing = " (make it first: %s %s)" % (how, self._destination) if self._kind == "missing" else ""
+        return "algo cp: error: for several sources %s must be a directory that exists%s" % (self._destination, missing)
+
+    def _append(self, kind, source, target, size=None):
+        other = self._targets.setdefault(target, source)
+        if other != source and target != _PIPE:
+            raise CliError("algo cp: %s and %s would both become %s" % (other, source, target), exit_status.USAGE)
+        if kind == COPY and source == target:
+            raise CliError("algo cp: %s is source and destination" % source, exit_status.USAGE)
+        self.jobs.append(Job(kind, source, target, size))
+
+    # -- the sources ----------------------------------------------------------------------------------------------
+
+    def _add_pipe(self):
+        # type: () -> None
+        if self._many or self._destination_kind() == "directory":
+            raise CliError(
+                "algo cp: error: standard input has no name; give the destination's full name, such as %s"
+                % uri.join(self._destination, "NAME"),
+                exit_status.USAGE,
+            )
+        self._append(UPLOAD, _PIPE, self._destination)
+
+    def _add_local(self, source):
+        # type: (str) -> None
+        if not os.path.exists(source) and "*" in os.path.basename(source):
+            self._add_local_pattern(source)
+        elif os.path.isdir(source):
+            if not self._recursive:
+                raise CliError("algo cp: %s is a directory; add -r to copy what it holds" % source)
+            self._add_local_tree(source, self._tree_place(os.path.basename(os.path.abspath(source))))
+        else:
+            size = os.stat(source).st_size  # raises for a missing file, before anything is sent
+            self._append(UPLOAD, source, self._place(os.path.basename(source)), size)
+
+    def _add_local_pattern(self, pattern):
+        # type: (str) -> None
+        import glob
+
+        names = [name for name in sorted(glob.glob(pattern)) if os.path.isfile(name)]
+        if not names:
+            raise CliError("algo cp: no file matches %s" % pattern, exit_status.NOT_FOUND)
+        self._many = True
+        for name in names:
+            self._add_local(name)
+
+    def _add_local_tree(self, source, target):
+        # type: (str, str) -> None
+        self._make_remote(target)
+        for name in sorted(os.listdir(source)):
+            path = os.path.join(source, name)
+            mode = os.stat(path).st_mode
+            if stat.S_ISREG(mode):
+                self._append(UPLOAD, path, uri.join(target, name), os.path.getsize(path))
+            elif stat.S_ISDIR(mode) and not os.path.islink(path):
+                self._add_local_tree(path, uri.join(target, name))
+            else:
+                self._env.note("algo cp: skipped %s: neither a file nor a directory" % path)
+
+    def _add_remote(self, source):
+        # type: (str) -> None
+        kind = COPY if self._to_remote else DOWNLOAD
+        if remote.has_wildcard(source):
+            self._many = True
+            for item in remote.expand(self.client, source):
+                target = _PIPE if self._to_pipe else self._place(item.getName())
+                self._append(kind, item.uri, target, item.size)
+        elif self._recursive and self.client.data_type(source) == "directory":
+            if self._to_pipe:
+                raise CliError("algo cp: %s is a directory; standard output takes files" % source, exit_status.USAGE)
+            self._add_remote_tree(source, self._tree_place(uri.base_name(source)))
+        else:
+            name = uri.base_name(source)
+            if not name:
+                raise CliError("algo cp: %s names no file" % source, exit_status.USAGE)
+            source = uri.data_uri(*uri.parse_data_uri(source))
+            self._append(kind, source, _PIPE if self._to_pipe else self._place(name))
+
+    def _add_remote_tree(self, source, target):
+        # type: (str, str) -> None
+        if self._to_remote:
+            self._make_remote(target)
+        else:
+            make_dirs(target)
+        for item in self.client.dir(source).list():
+            name = item.getName()
+            place = uri.join(target, name) if self._to_remote else os.path.join(target, _safe_name(name))
+            if item.is_dir():
+                self._add_remote_tree(item.uri, place)
+            else:
+                self._append(COPY if self._to_remote else DOWNLOAD, item.uri, place, item.size)
+
+    def _tree_place(self, name):
+        # type: (str) -> str
+        """Where a directory called `name` goes. Collections hold no directories, so into one goes what it holds."""
+        if self._destination_kind() == "file":
+            raise CliError("algo cp: %s is a file; a directory can't replace it" % self._destination, exit_status.USAGE)
+        if self._to_remote and self._kind == "directory":
+            connector, path = uri.parse_data_uri(self._destination)
+            if connector == uri.HOSTED and len(path.strip("/").split("/")) == 2:
+                return self._destination.rstrip("/")
+        return self._place(name).rstrip("/")
+
+    def _make_remote(self, target):
+        # type: (str) -> None
+        try:
+            self.client.dir(target).create()
+        except errors.ConflictError:
+            pass  # it exists
+
+
+def _safe_name(name):
+    # type: (str) -> str
+    """A name from a listing as one part of a local path. Raises CliError for one that would lead elsewhere."""
+    if name in ("", ".", "..") or "\0" in name or "/" in name or os.sep in name or (os.altsep or "/") in name:
+        raise CliError("algo cp: the remote name %r can't be a local file name; copy it under another name" % name)
+    return name
+
+
+# -- moving -----------------------------------------------------------------------------------------------------------
+
+
+def move(plan, concurrency, env):
+    """Do the jobs of `plan`; returns the exit status of the first that failed."""
+    done = {UPLOAD: 0, DOWNLOAD: 0, COPY: 0}
+    status = exit_status.OK
+    # When the content itself goes to standard output, what is said about it goes to standard error.
+    say = env.note if plan._to_pipe else env.done
+    sizes = [job.size for job in plan.jobs]
+    total = None if None in sizes else sum(sizes)
+    crew = Crew(concurrency)
+    with Progress(env, total) as progress:
+
+        def moved(count):
+            # type: (int) -> None
+            crew.check()
+            progress(count)
+
+        for job, size, error in crew.run(plan.jobs, lambda job: _move_one(plan.client, job, env, moved)):
+            if error is None:
+                done[job.kind] += 1
+                progress.around(say, _said(job, size))
+            elif isinstance(error, (errors.ApiError, IOError, OSError)) and not _ends_everything(error):
+                failed = failures.report(error, env)
+                status = status or failed
+            elif not isinstance(error, Stopped):
+                raise error
+    for kind in (UPLOAD, DOWNLOAD, COPY):
+        if done[kind]:
+            say("%s %d file(s)" % (_FINISHED[kind], done[kind]))
+    return status
+
+
+def _ends_everything(error):
+    # type: (BaseException) -> bool
+    """Whether the other jobs would only fail in the same way."""
+    return isinstance(error, (errors.AuthenticationError, errors.UnreachableError, errors.ConfigError))
+
+
+def _move_one(client, job, env, progress):
+    """Move one file; returns its size where that is known afterwards."""
+    from .. import transfer
+
+    if job.kind == COPY:
+        transfer.copy_remote(client, job.source, job.target, progress)
+    elif job.kind == UPLOAD and job.source == _PIPE:
+        transfer.upload_from(client, env.stdin, job.target, progress)
+    elif job.kind == UPLOAD:
+        transfer.upload(client, job.source, job.target, progress)
+    elif job.target == _PIPE:
+        return transfer.download_to(client, job.source, env.stdout, progress)
+    elif os.path.exists(job.target) and not os.path.isfile(job.target):
+        with open(job.target, "wb") as target:  # a device or a named pipe: it can't be replaced
+            return transfer.download_to(client, job.source, target, progress)
+    else:
+        return transfer.download(client, job.source, os.path.realpath(job.target), progress)
+    return job.size
+
+
+def _said(job, size):
+    if job.kind == UPLOAD:
+        return "Uploaded %s" % job.target
+    if job.kind == COPY:
+        return "Copied %s to %s" % (job.source, job.target)
+    return "Downloaded %s (%sB)" % (job.source, output.human_size(size or 0))

@@ -1,0 +1,177 @@
+"""`algo ls`, `mkdir`, `rmdir`, `rm` and `cat`: hosted data and connectors, one line or one stream at a time."""
+from .. import errors, uri
+from . import exit_status, failures, output
+from .context import CliError, UsageError
+from .remote import connect, expand, full_uri, open_entries
+
+_BATCH = 1000
+
+
+def ls(args, env):
+    """The ls command."""
+    client = connect(args)
+    paths = args.paths or [""]
+    if args.json:
+        return _ls_json(client, paths, env)
+    several = len(paths) > 1
+
+    def show(path):
+        # type: (str) -> None
+        kind, entries = _entries(client, path)
+        if several and kind == "directory":
+            env.out("%s:" % full_uri(path))
+        _print_entries(entries, args, env)
+
+    return failures.each(paths, show, env)
+
+
+def _entries(client, path):
+    """What `path` is, and the entries that `ls` shows for it. Raises ListingError."""
+    try:
+        return open_entries(client, path)
+    except (errors.AuthenticationError, errors.UnreachableError, errors.ConfigError):
+        raise
+    except errors.ApiError as error:
+        raise CliError(
+            "Error listing directory: %s%s" % (error.message, failures.quote_id(error)), exit_status.for_error(error)
+        )
+
+
+def _ls_json(client, paths, env):
+    rows = []  # type: list
+
+    def collect(path):
+        # type: (str) -> None
+        rows.extend(_row(item) for item in _entries(client, path)[1])
+
+    status = failures.each(paths, collect, env)
+    output.write_json(env, rows)
+    return status
+
+
+def _row(item):
+    from collections import OrderedDict
+
+    row = OrderedDict(
+        [("name", item.getName()), ("type", "file" if item.is_file() else "directory"), ("uri", item.uri)]
+    )
+    if item.is_file():
+        row["size"] = item.size
+        changed = item.last_modified
+        row["last_modified"] = changed.isoformat() + "Z" if changed else None
+    return row
+
+
+def _print_entries(entries, args, env):
+    """Print as entries arrive, in batches within which columns line up."""
+    batch = []
+    for item in entries:
+        batch.append(item)
+        if len(batch) == _BATCH:
+            _print_batch(batch, args, env)
+            batch = []
+    _print_batch(batch, args, env)
+
+
+def _print_batch(batch, args, env):
+    names = [output.safe_for_terminal(env, item.getName()) + ("/" if item.is_dir() else "") for item in batch]
+    if args.long:
+        facts = [_facts(item, args.human_readable) for item in batch]
+        width = max([5] + [len(size) for _, size in facts])
+        for position, (changed, size) in enumerate(facts):
+            env.out("%-19s %s %s" % (changed, size.rjust(width), names[position]))
+    elif env.stdout_isatty:
+        output.write_columns(env, [(name, name.endswith("/")) for name in names])
+    else:
+        for name in names:
+            env.out(name)
+
+
+def _facts(item, human):
+    if item.is_dir():
+        return "--         --", "[dir]"
+    changed = item.last_modified.strftime("%Y-%m-%d %H:%M:%S") if item.last_modified else "-"
+    size = item.size
+    if size is None:
+        return changed, "-"
+    return changed, output.human_size(size) if human else "%d" % size
+
+
+def mkdir(args, env):
+    """The mkdir command."""
+    client = connect(args)
+
+    def make(path):
+        # type: (str) -> None
+        directory = client.dir(_no_root(full_uri(path), "mkdir"))
+        try:
+            directory.create()
+        except errors.ConflictError:
+            if args.parents:
+                return
+            raise
+        env.done("Created directory: %s" % directory.uri)
+
+    return failures.each(args.paths, make, env)
+
+
+def rmdir(args, env):
+    """The rmdir command."""
+    client = connect(args)
+
+    def remove(path):
+        # type: (str) -> None
+        directory = client.dir(_no_root(full_uri(path), "rmdir"))
+        directory.delete(force=args.force)
+        env.done("Deleted directory: %s" % directory.uri)
+
+    return failures.each(args.paths, remove, env)
+
+
+def rm(args, env):
+    """The rm command."""
+    client = connect(args)
+
+    def remove(path):
+        # type: (str) -> None
+        for item in list(_matching(client, path, args.force)):
+            try:
+                item.delete()
+            except errors.NotFoundError:
+                if args.force:
+                    continue
+                raise
+            env.done("Deleted file %s" % item.uri)
+
+    return failures.each(args.paths, remove, env)
+
+
+def _matching(client, path, force):
+    try:
+        for item in expand(client, _no_root(full_uri(path), "rm")):
+            yield item
+    except errors.NotFoundError:
+        if not force:
+            raise
+
+
+def cat(args, env):
+    """The cat command."""
+    from ..transfer import download_to
+
+    client = connect(args)
+
+    def show(path):
+        # type: (str) -> None
+        for item in expand(client, _no_root(full_uri(path), "cat")):
+            download_to(client, item.uri, env.stdout)
+
+    return failures.each(args.paths, show, env)
+
+
+def _no_root(target, command):
+    # type: (str, str) -> str
+    """`target`, unless it names no object at all. Raises UsageError."""
+    if not uri.base_name(target):
+        raise UsageError("algo %s: error: %s names no file or directory" % (command, target))
+    return target

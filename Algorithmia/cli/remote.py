@@ -1,0 +1,101 @@
+"""What several commands know about places on the platform: short forms, wildcards, listings."""
+import re
+
+from .. import errors, uri
+from .context import UsageError
+
+
+def connect(args):
+    """A client for the profile that the command line names."""
+    from ..client import Client
+
+    return Client(profile=args.profile)
+
+
+def full_uri(path):
+    # type: (str) -> str
+    """`path` as a data URI; without a protocol it is hosted data. Raises UsageError for an unknown protocol."""
+    try:
+        return uri.data_uri(*uri.parse_data_uri(path))
+    except ValueError as error:
+        raise UsageError("algo: error: %s" % error)
+
+
+def has_wildcard(path):
+    # type: (str) -> bool
+    """Whether the last part of `path` holds a ``*``."""
+    return "*" in uri.base_name(path)
+
+
+def matcher(pattern):
+    """A compiled pattern in which only ``*`` is special: every other character may be part of a file's name."""
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")) + r"\Z", re.DOTALL)
+
+
+def _split(target):
+    # type: (str) -> tuple
+    """Directory and last part of a URI whose last part is a pattern."""
+    connector, path = uri.parse_data_uri(target)
+    parent, _, pattern = path.rstrip("/").rpartition("/")
+    return uri.data_uri(connector, parent), pattern
+
+
+def expand(client, target):
+    """The files that `target` stands for: itself, or those that match its wildcard. Raises NotFoundError for none."""
+    if not has_wildcard(target):
+        yield client.file(target)
+        return
+    parent, pattern = _split(target)
+    match = matcher(pattern).match
+    found = False
+    for item in client.dir(parent).list():
+        if item.is_file() and match(item.getName()):
+            found = True
+            yield item
+    if not found:
+        raise errors.NotFoundError("no file matches %s" % target)
+
+
+def open_entries(client, path):
+    """``(kind, entries)`` for ``ls PATH``: a directory's entries, a file itself, or what matches a wildcard.
+
+    The first page is fetched here, so that a missing place is an error before anything is printed.
+    """
+    target = full_uri(path)
+    if has_wildcard(target):
+        parent, pattern = _split(target)
+        match = matcher(pattern).match
+        found = [item for item in client.dir(parent).list() if match(item.getName())]
+        if not found:
+            raise errors.NotFoundError("nothing matches %s" % target)
+        return "wildcard", found
+    item = _as_file(client, target)
+    if item is not None:
+        return "file", [item]
+    entries = iter(client.dir(target).list())
+    try:
+        first = [next(entries)]
+    except StopIteration:
+        first = []
+    return "directory", _chain(first, entries)
+
+
+def _as_file(client, target):
+    """The file at `target`, by one HEAD; None if it can't be or isn't one. A GET would fetch its content."""
+    connector, inside = uri.parse_data_uri(target)
+    shallow = connector == uri.HOSTED and inside.rstrip("/").count("/") < 2  # an account or a collection
+    if shallow or not inside or inside.endswith("/"):
+        return None
+    item = client.file(target)
+    try:
+        item.stat()
+    except errors.NotFoundError:
+        return None
+    return item
+
+
+def _chain(first, rest):
+    for item in first:
+        yield item
+    for item in rest:
+        yield item
