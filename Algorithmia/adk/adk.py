@@ -9,7 +9,7 @@ import os
 import sys
 
 # Set by the process in which this platform runs algorithms: an object whose serve(adk) answers the calls.
-host = None
+host = None  # type: object
 
 # Frames of this module are not shown in the stack traces of algorithms (see calls.describe).
 _hidden_frames = True
@@ -28,14 +28,14 @@ class ADK(object):
     Raises TypeError for functions that can't be called so.
     """
 
-    FIFO_PATH = "/tmp/algoout"
+    FIFO_PATH = "/tmp/algoout"  # noqa: S108  (the documented name)
     MANIFEST_PATH = "model_manifest.json"
 
     def __init__(self, apply_func, load_func=None, client=None):
         # type: (object, object, object) -> None
-        _, least, most = _positional(apply_func, "apply")
+        _, least, most = positional(apply_func, "apply")
         if load_func is not None:
-            load_name, load_least, load_most = _positional(load_func, "load")
+            load_name, load_least, load_most = positional(load_func, "load")
             if load_least > 1 or (load_most > 1 and load_name is not None):
                 raise TypeError("load takes no argument, or one (the model data); %s takes more" % load_name)
             self._load_arguments = min(load_most, 1)
@@ -77,7 +77,7 @@ class ADK(object):
         if mlops and not self.is_local:
             sys.stderr.write("ADK: there is no MLOps agent on this platform; mlops=True has no effect\n")
         if host is not None:
-            host.serve(self)
+            host.serve(self)  # type: ignore[attr-defined]
         else:
             from . import serving
 
@@ -126,18 +126,18 @@ class ADK(object):
             self.load_result = self.load_func(*arguments)  # type: ignore[operator]
 
 
-def _positional(function, role):
+def positional(function, role):
     # type: (object, str) -> tuple
     """``(name, least, most)`` positional arguments that `function` can be called with. `name` is None when `most` is
     no promise (``*args`` or a callable that does not tell). Raises TypeError if it is not callable."""
     if not callable(function):
         raise TypeError("%s must be a function, not %s" % (role, type(function).__name__))
     # Decorated functions mostly take *args; what they wrap says what they expect.
-    inner = function
+    inner = function  # type: object
     while hasattr(inner, "__wrapped__"):
         inner = inner.__wrapped__
-    if not hasattr(inner, "__code__") and not hasattr(inner, "__func__"):
-        inner = getattr(inner, "__call__", inner)
+    if not hasattr(inner, "__code__") and not isinstance(inner, type):
+        inner = inner.__call__  # type: ignore[operator]  # an object that can be called
     code = getattr(inner, "__code__", None)
     if code is None:
         return None, 0, 1

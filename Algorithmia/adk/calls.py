@@ -40,7 +40,7 @@ def decode_input(content_type, body):
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput("the input is not UTF-8 (byte %d): send other data as application/octet-stream" % error.start)
+        raise InvalidInput("the input is not UTF-8 (byte %d): send it as application/octet-stream" % error.start)
     if content_type == TEXT:
         return text
     try:

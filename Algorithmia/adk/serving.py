@@ -11,6 +11,10 @@ from .._compat import text_type
 from .adk import READY_LINE
 from .calls import BINARY, InvalidInput, decode_input, describe, encode_result, error_json
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _hidden_frames = True
 
 
@@ -94,7 +98,7 @@ def _error(members):
 
 
 def _lines():
-    # type: () -> object
+    # type: () -> Iterator[bytes]
     stream = getattr(sys.stdin, "buffer", sys.stdin)
     return (line for line in iter(stream.readline, b"") if line.strip())
 

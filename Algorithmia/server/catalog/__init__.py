@@ -27,9 +27,13 @@ class Bundled:
                 digest.update(content)
         return digest.hexdigest()
 
+    def readme(self) -> str:
+        """Its documentation (Markdown)."""
+        return (self.path / "README.md").read_text("utf-8")
+
     def tagline(self) -> str:
-        """The first sentence of its README, after the heading."""
-        for line in (self.path / "README.md").read_text("utf-8").splitlines():
+        """The first line of its README after the heading."""
+        for line in self.readme().splitlines():
             if line and not line.startswith("#"):
                 return line
         return ""

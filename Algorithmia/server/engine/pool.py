@@ -186,10 +186,11 @@ class LocalPool:
 
     def _expire(self, group: _Group, waiter: _Waiter) -> None:
         if not waiter.future.done():
-            loading = " while it was loading" if group.starting and not group.workers else " while it waited for a worker"
+            is_loading = group.starting and not group.workers
+            where = " while the algorithm was loading" if is_loading else " while it waited for a worker"
             waiter.future.set_exception(
                 CallFailure(
-                    f"{TIMED_OUT} (the call's timeout of {waiter.call.timeout:g} s passed{loading})",
+                    f"{TIMED_OUT} (the call's timeout of {waiter.call.timeout:g} s passed{where})",
                     "TimeoutError",
                 )
             )

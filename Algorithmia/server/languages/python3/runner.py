@@ -19,6 +19,7 @@ import sys
 import traceback  # noqa: F401  (calls.describe needs it; see above)
 from importlib import import_module
 from time import perf_counter
+from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035  (Python 3.6)
 
 _PACKAGE_PARENT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 if _PACKAGE_PARENT not in sys.path:
@@ -27,6 +28,7 @@ if _PACKAGE_PARENT not in sys.path:
     sys.path.insert(_sites[0] if _sites else len(sys.path), _PACKAGE_PARENT)
 
 from Algorithmia.adk import adk as adk_module  # noqa: E402
+from Algorithmia.adk.adk import ADK  # noqa: E402
 from Algorithmia.adk.calls import InvalidInput, decode_input, describe, encode_result, error_json  # noqa: E402
 from Algorithmia.server.engine import protocol  # noqa: E402
 
@@ -39,12 +41,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Connection:
     """The worker's end of the socket."""
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)  # programs that the algorithm starts have no business here
         self._socket = socket.socket(fileno=descriptor)
         self._owner = os.getpid()
 
-    def send(self, kind, content_type="json", number=0, body=b"", seconds=0.0):
+    def send(
+        self, kind: int, content_type: str = "json", number: int = 0, body: bytes = b"", seconds: float = 0.0
+    ) -> None:
         """Send one frame; nothing from a process that the algorithm forked."""
         if os.getpid() != self._owner:
             os._exit(1)
@@ -55,7 +59,7 @@ class Connection:
             self._socket.sendall(header)
             self._socket.sendall(body)
 
-    def receive(self):
+    def receive(self) -> Optional[Tuple[str, int, bytes]]:
         """``(content type, call number, body)`` of the next call; None when the server has gone."""
         size = protocol.HEADER.size
         data = b""
@@ -82,11 +86,11 @@ class Connection:
 class Host:
     """Answers the server's calls with one algorithm: what `ADK.init` finds instead of the documented protocol."""
 
-    def __init__(self, connection, max_result):
+    def __init__(self, connection: Connection, max_result: int) -> None:
         self._connection = connection
         self._max_result = max_result
 
-    def serve(self, adk):
+    def serve(self, adk: ADK) -> None:
         """Load `adk`, then answer calls until the server goes; never returns."""
         if not adk.load():
             self.refuse(adk.failure)
@@ -98,13 +102,13 @@ class Host:
                 sys.exit(0)
             self._answer(adk, *call)
 
-    def refuse(self, failure):
+    def refuse(self, failure: Any) -> None:
         """Report that loading failed, and end the process."""
         flush_output()
         self._connection.send(protocol.UNLOADED, body=error_json(failure))
         sys.exit(0)
 
-    def _answer(self, adk, content_type, number, body):
+    def _answer(self, adk: ADK, content_type: str, number: int, body: bytes) -> None:
         began = perf_counter()
         kind, result_type = protocol.DONE, "json"
         try:
@@ -126,7 +130,7 @@ class Host:
         flush_output()
         self._connection.send(kind, result_type, number, answer, perf_counter() - began)
 
-    def _too_large(self, size):
+    def _too_large(self, size: int) -> Dict[str, str]:
         return {
             "message": "the result has %d bytes and the limit is %d: write it to a file such as data://.algo/temp/NAME "
             "and return its URI" % (size, self._max_result),
@@ -134,7 +138,7 @@ class Host:
         }
 
 
-def flush_output():
+def flush_output() -> None:
     """Push out what Python and the C library still hold, so that the server sees it before the answer."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -144,7 +148,7 @@ def flush_output():
     _libc.fflush(None)
 
 
-def end_process(error):
+def end_process(error: SystemExit) -> None:
     """Exit as `error`, a SystemExit, says; at once, whatever threads the algorithm has."""
     code = error.code
     if code is not None and not isinstance(code, int):
@@ -154,7 +158,7 @@ def end_process(error):
     os._exit((code or 0) & 0xFF)
 
 
-def restrict(parent):
+def restrict(parent: int) -> None:
     """Limits of this process; it dies with the server's process `parent`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -165,8 +169,8 @@ def restrict(parent):
         os._exit(1)
 
 
-def entry_module(root):
-    """Name of the project's entry module: ``src.ALGONAME``, else ``src.Algorithm``. Raises Exception if neither exists."""
+def entry_module(root: str) -> str:
+    """The project's entry module: ``src.ALGONAME``, else ``src.Algorithm``. Raises Exception if there is neither."""
     try:
         with open(os.path.join(root, "algorithmia.conf"), "rb") as handle:
             name = json.loads(handle.read().decode("utf-8"))["algoname"]
@@ -178,7 +182,7 @@ def entry_module(root):
     raise Exception("there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there" % name)
 
 
-def run_project(root, host):
+def run_project(root: str, host: Host) -> None:
     """Run the project's entry module the way its layout asks for. Returns only if it serves nothing."""
     module_name = entry_module(root)
     if os.path.exists(os.path.join(root, ".adk")):
@@ -193,12 +197,12 @@ def run_project(root, host):
         raise Exception("%s has no function apply" % module_name)
     load_func = getattr(module, "load", None)
     # Without .adk, `load` may also be the name of something else entirely.
-    if load_func is not None and adk_module._positional(load_func, "load")[1] > 0:
+    if load_func is not None and adk_module.positional(load_func, "load")[1] > 0:
         load_func = None
-    host.serve(adk_module.ADK(apply_func, load_func))
+    host.serve(ADK(apply_func, load_func))
 
 
-def main(arguments):
+def main(arguments: List[str]) -> None:
     """Run the worker: see the module's first lines for `arguments`."""
     descriptor, root, max_result, parent = int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3])
     restrict(parent)

@@ -1,0 +1,248 @@
+"""Calling algorithms over HTTP: ``POST /v1/algo/...`` and, for pages in browsers, ``/v1/web/algo/...``."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from functools import lru_cache
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ..app import Route, header_text, platform_of, request_id_of
+from ..auth import require_standard
+from ..engine.base import ContentType
+from ..errors import ApiProblem, BadRequest, Code, TooLarge, UnsupportedMediaType
+from ..services.algorithms import Reference
+from ..services.call_documents import DEFAULT, RAW, VOID, Answer, CallOptions
+
+_MAX_TIMEOUT = 3000.0
+_OUTPUTS = (DEFAULT, RAW, VOID)
+_TRUE, _FALSE = ("true", "1"), ("false", "0", "")
+_PREFIX = re.compile(r"/*(?:algo:/+)?")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_CONTENT_TYPES: dict[str, ContentType] = {
+    "application/json": "json",
+    "text/plain": "text",
+    "application/text": "text",
+    "application/octet-stream": "binary",
+    "application/x-octet-stream": "binary",
+}
+_CONTENT_TYPE_HELP = (
+    "send application/json, text/plain or application/octet-stream, "
+    "such as: curl -H 'Content-Type: text/plain' -d 'HAL 9000'"
+)
+# Answering before the body has been read breaks the connection of clients that read only afterwards; this much more
+# than the limit is read and dropped for them.
+_PATIENCE = 4
+# Calls mostly end sooner than this; only then is it worth listening for a client that goes away.
+_LISTEN_AFTER = 0.05
+
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-Request-Id, X-Error-Message, Retry-After",
+}
+_PREFLIGHT = {
+    **_CORS,
+    "Access-Control-Allow-Methods": "POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, X-Requested-With",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+async def call(request: Request) -> Response:
+    """``POST /v1/algo/OWNER/NAME[/VERSION]`` (or the algorithm's UUID): run the algorithm, answer with its result."""
+    return _response(await _call(request, None))
+
+
+async def call_from_web(request: Request) -> Response:
+    """``POST /v1/web/algo/...``: the same for a page in a browser, wherever it was loaded from."""
+    try:
+        answer = await _call(request, _page_host(request))
+    except ApiProblem as problem:
+        problem.headers.update(_CORS)
+        raise
+    response = _response(answer)
+    response.headers.update(_CORS)
+    return response
+
+
+async def preflight(request: Request) -> Response:
+    """``OPTIONS /v1/web/algo/...``: a browser asks whether a page may call."""
+    return Response(status_code=204, headers=_PREFLIGHT)
+
+
+async def _call(request: Request, origin: str | None) -> Answer:
+    platform = platform_of(request)
+    identity = await platform.authenticator.authenticate(request)
+    require_standard(identity)
+    options = parse_options(request.scope["query_string"])
+    resolved = await platform.invoker.admit(parse_reference(request.scope["tail"]), identity, origin)
+    headers = request.headers
+    content_type = parse_content_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
+    body = await _read_body(request, platform.settings.max_input_bytes)
+    work = platform.invoker.invoke(resolved, identity, options, content_type, body, request_id_of(request))
+    if options.output == VOID:
+        return await work
+    listener = _DisconnectListener(request)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if listener.has_left:
+            raise ClientDisconnect() from None
+        raise
+    finally:
+        listener.stop()
+
+
+class _DisconnectListener:
+    """Cancels the running task when its client goes away. Made once the request's body has been read."""
+
+    def __init__(self, request: Request) -> None:
+        self.has_left = False
+        self._request = request
+        self._task = asyncio.current_task()
+        self._listening: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_LISTEN_AFTER, self._start)
+
+    def _start(self) -> None:
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.has_left = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+
+
+@lru_cache(maxsize=4096)
+def parse_reference(tail: bytes) -> Reference:
+    """The algorithm that the rest of a call's raw path names. What makes no sense is a reference that nothing has."""
+    text = unquote_to_bytes(tail).decode("utf-8", "replace")
+    text = text[_PREFIX.match(text).end() :]  # type: ignore[union-attr]
+    parts = text.removesuffix("/").split("/")
+    if _UUID.fullmatch(parts[0]) and len(parts) <= 2:
+        return Reference(text, id=parts[0].lower(), version="".join(parts[1:]))
+    if not 2 <= len(parts) <= 3 or not parts[0]:
+        return Reference(text, id=text or "?")
+    return Reference(text, parts[0], parts[1], "".join(parts[2:]))
+
+
+@lru_cache(maxsize=1024)
+def parse_options(query: bytes) -> CallOptions:
+    """The options of a query string; unknown names are ignored. Raises BadRequest for values that make no sense."""
+    if not query:
+        return CallOptions()
+    values = dict(parse_qsl(query.decode("ascii", "replace"), keep_blank_values=True))
+    output = values.get("output", "") or DEFAULT
+    if output not in _OUTPUTS:
+        raise BadRequest(f"output={output[:80]} is not one of {', '.join(_OUTPUTS)}")
+    return CallOptions(
+        timeout=_parse_timeout(values.get("timeout", "")),
+        stdout=_parse_flag("stdout", values.get("stdout", "")),
+        output=output,
+        timing=_parse_flag("timing", values.get("timing", "")),
+    )
+
+
+def _parse_timeout(text: str) -> float:
+    if not text:
+        return CallOptions().timeout
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _MAX_TIMEOUT:
+        raise BadRequest(f"timeout={text[:80]} is not a number of seconds above 0 and up to {_MAX_TIMEOUT:g}")
+    return seconds
+
+
+def _parse_flag(name: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise BadRequest(f"{name}={text[:80]} is neither true nor false")
+
+
+@lru_cache(maxsize=256)
+def parse_content_type(header: str, encoding: str) -> ContentType:
+    """What kind of input the headers announce. Raises BadRequest if they don't say, UnsupportedMediaType."""
+    media_type, _, parameters = header.partition(";")
+    media_type = media_type.strip().lower()
+    if not media_type:
+        raise BadRequest(f"missing Content-Type: {_CONTENT_TYPE_HELP}")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:80]!r} is not supported: send the input as it is")
+    kind = _CONTENT_TYPES.get(media_type)
+    if kind is None:
+        hint = " (curl sends it unless told otherwise)" if media_type == "application/x-www-form-urlencoded" else ""
+        raise UnsupportedMediaType(f"unsupported Content-Type {media_type[:80]!r}{hint}: {_CONTENT_TYPE_HELP}")
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    if kind != "binary" and charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        raise UnsupportedMediaType(f"unsupported charset {charset[1][:80]!r}: send UTF-8")
+    return kind
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is known to have more than `limit` bytes, and ClientDisconnect."""
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdigit() else 0
+    if size > limit * _PATIENCE or (size > limit and "expect" in request.headers):
+        raise _too_large(limit, size)
+    chunks: list[bytes] = []
+    read = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        chunk = message.get("body", b"")
+        read += len(chunk)
+        if read <= limit:
+            chunks.append(chunk)
+        elif read > limit * _PATIENCE:
+            raise _too_large(limit, size)
+        else:
+            chunks.clear()
+        if not message.get("more_body", False):
+            break
+    if read > limit:
+        raise _too_large(limit, read)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit: int, size: int) -> TooLarge:
+    found = f"has {size} bytes" if size > limit else "is larger"
+    return TooLarge(
+        f"the input {found} and the limit is {limit} bytes: put it into a file with the Data API (such as "
+        "data://.my/COLLECTION/NAME) and send its URI",
+        Code.INPUT_VALIDATION,
+    )
+
+
+def _page_host(request: Request) -> str:
+    """Host of the page that makes the request, as its browser says; "" if it does not."""
+    page = request.headers.get("origin") or request.headers.get("referer") or ""
+    try:
+        return urlsplit(page).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _response(answer: Answer) -> Response:
+    headers = None if answer.status < 400 else {"X-Error-Message": header_text(answer.body.decode("utf-8"))}
+    return Response(answer.body, answer.status, headers, media_type=answer.media_type)
+
+
+ROUTES = [
+    Route(b"/v1/algo/", {"POST": call}),
+    Route(b"/v1/web/algo/", {"POST": call_from_web, "OPTIONS": preflight}),
+]

@@ -1,0 +1,234 @@
+"""Calling algorithms: who may, how many at once, as whom the algorithm then acts, and what the answer is.
+
+Everything here runs on the event loop. Facts: "Sessions and calls between algorithms", "Limits" of the algorithm
+document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+
+from ..engine.base import Call, CallFailure, ContentType, Engine, InvalidInput, Result
+from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
+from ..identity import SESSION_KEY, CallContext, Identity, KeyPermissions
+from ..settings import Settings
+from . import call_documents
+from .algorithms import Algorithms, Reference, Resolved
+from .call_documents import VOID, Answer, CallOptions, Circumstances
+from .data import HostedData
+
+log = logging.getLogger("algorithmia.calls")
+
+# What an algorithm may do for its caller, whatever the key of the call could: a key's limits don't bind the algorithms
+# that it calls. Managing algorithms is nothing that a call implies.
+_SESSION_PERMISSIONS = KeyPermissions(True, True, True, True, False, None, ("algo://*",))
+
+_DENIED = "Caller is not authorized to perform the operation"
+
+
+class ChildCallLimit(ApiProblem):
+    """429: the call tree has made all the calls that it may; waiting doesn't help."""
+
+    status = 429
+
+
+class _Tree:
+    """One call from outside and the calls below it."""
+
+    __slots__ = ("account_id", "active", "children", "session_id")
+
+    def __init__(self, account_id: str, session_id: str) -> None:
+        self.account_id = account_id
+        self.session_id = session_id
+        self.active = 0
+        self.children = 0
+
+
+class Invoker:
+    """Runs calls on an engine."""
+
+    def __init__(self, algorithms: Algorithms, engine: Engine, data: HostedData, settings: Settings) -> None:
+        self._algorithms = algorithms
+        self._engine = engine
+        self._data = data
+        self._settings = settings
+        self._trees: dict[str, _Tree] = {}
+        self._in_flight: dict[str, int] = {}  # calls from outside, by account
+        self._background: set[asyncio.Future[None]] = set()
+        self._is_draining = False
+
+    async def admit(self, reference: Reference, identity: Identity, origin: str | None = None) -> Resolved:
+        """The build that `identity` calls by `reference`, once it is clear that it may.
+
+        origin  for calls by the web route: host of the page that makes it ("" if the browser doesn't say)
+
+        Raises NotFound and NotAuthorized.
+        """
+        if identity.call is not None and not identity.call.pipeline_enabled:
+            raise NotAuthorized(
+                f"{_DENIED}: algo://{identity.call.owner}/{identity.call.name} may not call other algorithms "
+                "(its setting pipeline_enabled is off)"
+            )
+        permissions = identity.permissions
+        if origin is None:
+            if not permissions.allow_algo:
+                raise NotAuthorized(f"{_DENIED}: this API key may not call algorithms (permission allow_algo is off)")
+        elif not permissions.allow_web_algo:
+            raise NotAuthorized(
+                f"{_DENIED}: this API key may not call algorithms from web pages (permission allow_web_algo is off)"
+            )
+        elif permissions.referer_host and permissions.referer_host.lower() != origin.lower():
+            raise NotAuthorized(f"{_DENIED}: this API key works only on pages of {permissions.referer_host}")
+        resolved = await self._algorithms.resolve(reference, identity)
+        if not permissions.may_call(resolved.build.owner, resolved.build.name):
+            raise NotAuthorized(
+                f"{_DENIED}: this API key may not call algo://{resolved.build.owner}/{resolved.build.name} "
+                "(see its algo_acl)"
+            )
+        return resolved
+
+    async def invoke(
+        self,
+        resolved: Resolved,
+        identity: Identity,
+        options: CallOptions,
+        content_type: ContentType,
+        body: bytes,
+        request_id: str,
+    ) -> Answer:
+        """Run one call that `admit` allowed; cancelling ends the algorithm's work, unless nobody waits for it anyway.
+
+        Raises TooManyRequests and ChildCallLimit, before anything has run, and BadRequest for input that isn't what its
+        content type says.
+        """
+        began = time.perf_counter()
+        if self._is_draining:
+            raise Unavailable("the platform is shutting down")
+        tree = self._enter(identity)
+        session = self._session(resolved, identity, tree)
+        call = Call(resolved.build, content_type, body, options.timeout, session, request_id)
+        if options.output == VOID:
+            task = asyncio.get_running_loop().create_task(self._run_unattended(call, tree, identity))
+            self._keep(task)
+            return call_documents.accepted(request_id)
+        try:
+            result: Result | None = await self._engine.call(call)
+        except InvalidInput as problem:
+            raise _invalid(problem) from None
+        except CallFailure as problem:
+            result, failure = None, problem
+            _log_failure(call, problem)
+        finally:
+            self._leave(tree, identity)
+        about = Circumstances(options, request_id, resolved.source_visible, time.perf_counter() - began)
+        if result is None:
+            return call_documents.failure(failure, about)
+        return call_documents.success(result, about)
+
+    async def drain(self) -> None:
+        """Refuse new calls and wait for those that run unattended, as long as the settings allow; then end them."""
+        self._is_draining = True
+        if self._background:
+            _, late = await asyncio.wait(self._background, timeout=self._settings.shutdown_timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=5.0)
+
+    async def _run_unattended(self, call: Call, tree: _Tree, identity: Identity) -> None:
+        """Run a call whose answer nobody gets."""
+        try:
+            await self._engine.call(call)
+        except InvalidInput as problem:
+            log.info("call with invalid input", extra={"request_id": call.request_id, "problem": str(problem)})
+        except CallFailure as problem:
+            _log_failure(call, problem)
+        finally:
+            self._leave(tree, identity)
+
+    # -- call trees ---------------------------------------------------------------------------------------------
+
+    def _enter(self, identity: Identity) -> _Tree:
+        """Count one more call of `identity`; its tree. Raises TooManyRequests, ChildCallLimit, NotAuthenticated."""
+        account_id = identity.account.id
+        if identity.call is None:
+            running = self._in_flight.get(account_id, 0)
+            limit = self._settings.max_concurrent_calls
+            if running >= limit:
+                raise TooManyRequests(
+                    f"account {identity.account.username} has {running} calls in flight and the limit is {limit}; "
+                    "try again when one has ended"
+                )
+            self._in_flight[account_id] = running + 1
+            tree = _Tree(account_id, str(uuid.uuid4()))
+            self._trees[tree.session_id] = tree
+        else:
+            found = self._trees.get(identity.call.session_id)
+            if found is None:
+                raise NotAuthenticated("the call that this session key was made for has ended")
+            tree = found
+            if tree.children >= self._settings.max_child_calls:
+                raise ChildCallLimit(
+                    f"the algorithms below one call may make {self._settings.max_child_calls} calls, and they have"
+                )
+            tree.children += 1
+        tree.active += 1
+        return tree
+
+    def _leave(self, tree: _Tree, identity: Identity) -> None:
+        """A call that `_enter` counted has ended; with the last one of a tree, the session's files go."""
+        if identity.call is None:
+            running = self._in_flight[tree.account_id] - 1
+            if running:
+                self._in_flight[tree.account_id] = running
+            else:
+                del self._in_flight[tree.account_id]
+        tree.active -= 1
+        if tree.active:
+            return
+        del self._trees[tree.session_id]
+        if self._data.has_session_files(tree.account_id, tree.session_id):
+            # Off the response's path.
+            end = self._data.end_session
+            self._keep(asyncio.get_running_loop().run_in_executor(None, end, tree.account_id, tree.session_id))
+
+    def _session(self, resolved: Resolved, identity: Identity, tree: _Tree) -> Identity:
+        """As whom the algorithm acts: its caller, within this call."""
+        build = resolved.build
+        context = CallContext(
+            session_id=tree.session_id,
+            algorithm_owner=resolved.owner_account_id,
+            owner=build.owner,
+            name=build.name,
+            depth=1 if identity.call is None else identity.call.depth + 1,
+            pipeline_enabled=resolved.settings.get("pipeline_enabled") is not False,
+        )
+        return Identity(identity.account, SESSION_KEY, identity.key_id, _SESSION_PERMISSIONS, context)
+
+    def _keep(self, task: asyncio.Future[None]) -> None:
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Future[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("work after a call failed", exc_info=task.exception())
+
+
+def _invalid(problem: InvalidInput) -> BadRequest:
+    return BadRequest(str(problem), Code.MALFORMED_JSON if "JSON" in str(problem) else Code.INPUT_VALIDATION)
+
+
+def _log_failure(call: Call, problem: CallFailure) -> None:
+    log.info(
+        "algorithm failed",
+        extra={
+            "request_id": call.request_id,
+            "algorithm": f"{call.build.owner}/{call.build.name}",
+            "error_type": problem.error_type,
+            "problem": problem.message[:500],
+        },
+    )
