@@ -235,7 +235,18 @@ def test_algorithms_cannot_take_keys(site: Site, me: Caller) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["", "{", "[]", "null", '{"key_type": 1}', '{"key_type": "Odd"}', "[" * 60000, b"\xff", '{"key_type": "\\ud800"}', "{}"],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"key_type": 1}',
+        '{"key_type": "Odd"}',
+        "[" * 60000,
+        b"\xff",
+        '{"key_type": "\\ud800"}',
+        "{}",
+    ],
 )
 def test_malformed_key_bodies(site: Site, me: Caller, body: Any) -> None:
     answer = site.admin().post(f"/v1/users/{me.account.username}/keys", body)

@@ -16,7 +16,17 @@ from Algorithmia.server.identity import ADMIN_KEY, Account, Identity
 
 @pytest.mark.parametrize(
     "form",
-    ["Simple {}", "{}", "Bearer {}", "Simple Simple {}", "simple {}", "SIMPLE   {}", "bearer {}", "  Simple {}  ", "\t{}"],
+    [
+        "Simple {}",
+        "{}",
+        "Bearer {}",
+        "Simple Simple {}",
+        "simple {}",
+        "SIMPLE   {}",
+        "bearer {}",
+        "  Simple {}  ",
+        "\t{}",
+    ],
 )
 def test_accepted_forms(me: Caller, form: str) -> None:
     assert me.get("", Authorization=form.format(me.key)).json == {"folders": [{"name": me.account.username}]}
@@ -99,7 +109,9 @@ def test_identities_are_cached_within_bounds(site: Site, monkeypatch: pytest.Mon
     assert looked_up == []
 
 
-def test_answer_from_before_a_key_changed_is_not_cached(site: Site, me: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_from_before_a_key_changed_is_not_cached(
+    site: Site, me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = site.accounts.find_identity
     [record] = site.accounts.list_keys(me.account)
 

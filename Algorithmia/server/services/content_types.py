@@ -6,7 +6,7 @@ import codecs
 import mimetypes
 import re
 
-_VALID = re.compile(r"[\w.+*-]+/[\w.+*-]+[\x20-\x7e]{0,200}", re.ASCII)
+_VALID = re.compile(r"[\w.+*-]{1,127}/[\w.+*-]{1,127}[\x20-\x7e]{0,200}", re.ASCII)
 # What curl and old clients say when nobody told them anything.
 _MEANINGLESS = ("application/x-www-form-urlencoded",)
 

@@ -1,0 +1,138 @@
+"""Paths of data requests: every form that a client sends, and everything that must be refused."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from Algorithmia.server.errors import ApiProblem, BadRequest
+from Algorithmia.server.services.data_paths import ALGO, HOSTED, SESSION, Kind, Target, parse, parse_connector
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (b"", Target(Kind.ROOT, "data://")),
+        (b"/", Target(Kind.ROOT, "data://")),
+        (b"data://", Target(Kind.ROOT, "data://")),
+        (b".my", Target(Kind.ACCOUNT, "data://.my")),
+        (b".my/", Target(Kind.ACCOUNT, "data://.my")),
+        (b"ada", Target(Kind.ACCOUNT, "data://ada", HOSTED, "ada")),
+        (b".my/c", Target(Kind.COLLECTION, "data://.my/c", HOSTED, None, "c")),
+        (b".my/c/", Target(Kind.COLLECTION, "data://.my/c", HOSTED, None, "c")),
+        (b"/.my/c/f", Target(Kind.FILE, "data://.my/c/f", HOSTED, None, "c", "f")),
+        (b"ada/c/f%23%3F%25", Target(Kind.FILE, "data://ada/c/f#?%", HOSTED, "ada", "c", "f#?%")),
+        (b".my%2Fc%2Ff", Target(Kind.FILE, "data://.my/c/f", HOSTED, None, "c", "f")),
+        (b".my%2fc%2fa+b%2Bc", Target(Kind.FILE, "data://.my/c/a b+c", HOSTED, None, "c", "a b+c")),
+        (b".my/c/a+b", Target(Kind.FILE, "data://.my/c/a+b", HOSTED, None, "c", "a+b")),
+        (b".my/c/a%252Fb", Target(Kind.FILE, "data://.my/c/a%2Fb", HOSTED, None, "c", "a%2Fb")),
+        (b".my/c/100%", Target(Kind.FILE, "data://.my/c/100%", HOSTED, None, "c", "100%")),
+        (b".my/c/%E2%82%AC", Target(Kind.FILE, "data://.my/c/€", HOSTED, None, "c", "€")),
+        (b"data://.my/c/f", Target(Kind.FILE, "data://.my/c/f", HOSTED, None, "c", "f")),
+        (b"data%3A%2F%2F.my%2Fc%2Ff", Target(Kind.FILE, "data://.my/c/f", HOSTED, None, "c", "f")),
+        (b"DATA:///.my/c", Target(Kind.COLLECTION, "data://.my/c", HOSTED, None, "c")),
+        (b".my/c/f/", Target(Kind.TOO_DEEP, "data://.my/c/f")),
+        (b".my/c/d/f", Target(Kind.TOO_DEEP, "data://.my/c/d/f", HOSTED, None, "c", "d")),
+        (b".session", Target(Kind.COLLECTION, "data://.session", SESSION)),
+        (b".session/f", Target(Kind.FILE, "data://.session/f", SESSION, None, "", "f")),
+        (b".algo", Target(Kind.ALGO_LEVEL, "data://.algo", ALGO)),
+        (b".algo/o", Target(Kind.ALGO_LEVEL, "data://.algo/o", ALGO, None, "o")),
+        (b".algo/o/n/", Target(Kind.ALGO_LEVEL, "data://.algo/o/n", ALGO, None, "o/n")),
+        (b".algo/o/n/x", Target(Kind.COLLECTION, "data://.algo/o/n/x", ALGO, None, "o/n/x")),
+        (b".algo/o/n/temp/f", Target(Kind.FILE, "data://.algo/o/n/temp/f", ALGO, None, "o/n/temp", "f")),
+        (b".algo/o/n/temp/d/f", Target(Kind.TOO_DEEP, "data://.algo/o/n/temp/d/f", ALGO, None, "o/n/temp", "d")),
+        (b".algo/temp", Target(Kind.COLLECTION, "data://.algo/temp", ALGO, None, "temp", "", True)),
+        (b".algo/perm/f", Target(Kind.FILE, "data://.algo/perm/f", ALGO, None, "perm", "f", True)),
+    ],
+)
+def test_targets(tail: bytes, expected: Target) -> None:
+    assert parse(tail) == expected
+
+
+@pytest.mark.parametrize("tail", [b".my/c/f", b".my%2Fc%2Ff", b"/.my/c/f", b".my//c/f"])
+def test_connector_form(tail: bytes) -> None:
+    if b"//" in tail:
+        with pytest.raises(BadRequest):
+            parse_connector(b"data/" + tail)
+    else:
+        assert parse_connector(b"data/" + tail) == parse(tail)
+        assert parse_connector(b"data%2F" + tail) == parse(tail)
+
+
+def test_connector_form_of_the_root() -> None:
+    assert parse_connector(b"data") == parse_connector(b"data/") == parse(b"")
+
+
+@pytest.mark.parametrize(
+    "tail", [b"s3+lab://b/k", b"s3%2Blab%3A%2F%2Fb%2Fk", b"dropbox://x", b"S3+a_b://k", b"data+x://k"]
+)
+def test_other_protocols_are_not_configured(tail: bytes) -> None:
+    with pytest.raises(BadRequest, match="no data connector .* is configured"):
+        parse(tail)
+
+
+def test_other_connectors_are_not_configured() -> None:
+    with pytest.raises(BadRequest, match=r"no data connector s3\+lab is configured"):
+        parse_connector(b"s3+lab/b/k")
+    with pytest.raises(BadRequest, match="is not a connector"):
+        parse_connector(b"s-3/b/k")
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b".my/./f",
+        b".my/../x/y",
+        b"..",
+        b".my/c/%2e%2e",
+        b".my/c/..%2f..%2fetc",
+        b".my//f",
+        b".my/c//",
+        b".my/c/a%00b",
+        b".my/c/a%0Ab",
+        b".my/c/%7f",
+        b".my/c/%C2%85",
+        b".my/c/%ff",
+        b".my/c/%C0%AF",
+        b".my/c/%ED%A0%80",
+        b".my/c/" + b"a" * 1025,
+        b".my/c/" + b"%E2%82%AC" * 342,
+        b".algo/" + b"o" * 31,
+        b".algo/o/" + b"n" * 65,
+        b".algo/o/n/" + b"f" * 65,
+    ],
+)
+def test_refused(tail: bytes) -> None:
+    with pytest.raises(BadRequest):
+        parse(tail)
+
+
+def test_longest_name() -> None:
+    assert parse(b".my/c/" + b"%E2%82%AC" * 341 + b"a").file == "€" * 341 + "a"
+
+
+@given(st.binary(max_size=200))
+@example(b"%2f%2F")
+def test_any_bytes_give_a_target_or_a_refusal(tail: bytes) -> None:
+    for function in (parse, parse_connector):
+        try:
+            target = function(tail)
+        except ApiProblem as problem:
+            assert 400 <= problem.status < 500
+            problem.message.encode("utf-8")
+        else:
+            names = target.uri.removeprefix("data://").split("/")
+            assert not {".", ".."}.intersection(names)
+            assert "\0" not in target.uri
+
+
+names = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=50)
+
+
+@given(names.filter(lambda name: name not in (".", "..")))
+def test_every_name_comes_back_as_it_was_sent(name: str) -> None:
+    assert parse(b".my/c/" + quote(name, safe="").encode("ascii")).file == name
+    assert parse(quote_plus(f".my/c/{name}", safe="").encode("ascii")).file == name
