@@ -10,7 +10,6 @@ from .context import UsageError, terminal_width
 
 # Options of `run` whose value may be anything, so also something that looks like an option.
 _LITERAL = frozenset(["-d", "--data", "-t", "--text", "-j", "--json", "-b", "--binary"])
-_STATUS_NOTE = "exit status:\n"
 
 
 class ParserExit(Exception):
@@ -34,6 +33,15 @@ class Parser(argparse.ArgumentParser):
         raise UsageError("%s: error: %s" % (self.prog, message), self.format_usage().rstrip("\n"))
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Fills paragraphs, and leaves text that has lines of its own as it is."""
+
+    def _fill_text(self, text, width, indent):
+        if "\n" not in text:
+            return argparse.HelpFormatter._fill_text(self, text, width, indent)
+        return "".join(indent + line for line in text.splitlines(True))
+
+
 class _Version(argparse.Action):
     """``--version`` on standard output, which argparse of 2.7 writes to standard error."""
 
@@ -49,13 +57,13 @@ def build(env):
     def formatter(prog):
         # type: (str) -> argparse.HelpFormatter
         # argparse would import shutil, and with it all compression modules, to find the width.
-        return argparse.RawDescriptionHelpFormatter(prog, width=min(width, 118), max_help_position=30)
+        return _Formatter(prog, width=min(width, 118), max_help_position=30)
 
     class Here(Parser):
         """`Parser`, bound to this environment."""
 
     Here.env = env
-    common = Here(add_help=False)
+    common = Here(add_help=False, formatter_class=formatter)
     for item in commands.GLOBAL_OPTIONS:
         common.add_argument(*item.flags, **dict(item.options, default=argparse.SUPPRESS))
     root = Here(
@@ -85,7 +93,7 @@ def _add(parent, table, names, common, formatter, index):
             command.name,
             prog=" ".join(("algo",) + names + (command.name,)),
             help=command.help + (" (also: %s)" % ", ".join(command.aliases) if command.aliases else ""),
-            description=_wrap(description),
+            description=description,
             usage=command.usage,
             epilog="examples:\n" + "\n".join("  " + line for line in command.examples) if command.examples else None,
             parents=[common],
@@ -99,13 +107,6 @@ def _add(parent, table, names, common, formatter, index):
         parser.set_defaults(spec=command)
 
 
-def _wrap(text):
-    # type: (str) -> str
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, 100))
-
-
 def _epilog():
     # type: () -> str
     from . import exit_status
@@ -113,8 +114,7 @@ def _epilog():
     lines = ["  %-4d %s" % pair for pair in exit_status.MEANINGS]
     return (
         "'algo help COMMAND' explains a command; 'algo completion bash' prints completions for a shell.\n\n"
-        + _STATUS_NOTE
-        + "\n".join(lines)
+        "exit status:\n" + "\n".join(lines)
     )
 
 

@@ -1,0 +1,56 @@
+"""`cli(...)` runs a command line inside the test's own process, on streams of the test's own."""
+import io
+import json
+
+import pytest
+
+from Algorithmia import config
+from Algorithmia.cli import main
+from Algorithmia.cli.context import Environment
+
+
+class Terminal(io.BytesIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+class Ran(object):
+    """What a command left: `out` and `err` as text, `stdout` as bytes, `status`."""
+
+    def __init__(self, stdout, stderr, status):
+        self.stdout, self.status = stdout, status
+        self.out, self.err = stdout.decode("utf-8"), stderr.decode("utf-8")
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return "Ran(status=%r, out=%r, err=%r)" % (self.status, self.out, self.err)
+
+
+@pytest.fixture
+def cli():
+    """``cli("ls", stdin=b"", terminal=False, variables={})``"""
+
+    def run(*argv, **options):
+        stream = Terminal if options.get("terminal") else io.BytesIO
+        stdin, stdout, stderr = io.BytesIO(options.get("stdin", b"")), stream(), stream()
+        variables = dict({"COLUMNS": "100"}, **options.get("variables", {}))
+        env = Environment(stdin=stdin, stdout=stdout, stderr=stderr, environ=variables)
+        status = main([str(word) for word in argv], env)
+        return Ran(stdout.getvalue(), stderr.getvalue(), status)
+
+    return run
+
+
+@pytest.fixture
+def profile():
+    """``profile(address, name="default", key="k")`` saves a profile in this test's home."""
+
+    def save(address, name="default", key="simTESTKEY"):
+        config.save_profile(name, config.Profile(api_key=key, api_server=address))
+
+    return save
