@@ -128,7 +128,7 @@ def _is_hidden(module):
 def _message(error):
     # type: (BaseException) -> text_type
     # The SDK's own exceptions put quotes and a trace into str(); what their raiser wrote is `message`.
-    message = getattr(error, "message", None) if hasattr(error, "error_type") else None
+    message = vars(error).get("message") if hasattr(error, "error_type") else None
     if not isinstance(message, (text_type, str)) or not message:
         try:
             message = str(error)

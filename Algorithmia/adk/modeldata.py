@@ -113,7 +113,7 @@ class ModelData(object):
             except ValueError as error:
                 raise ManifestError("%s is not valid JSON: %s" % (path, error))
         if frozen:
-            from ..freeze import lock_checksum
+            from .lock import lock_checksum
 
             expected = manifest.get("lock_checksum")
             if lock_checksum(manifest) != expected:

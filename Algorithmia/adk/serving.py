@@ -13,7 +13,7 @@ from .calls import BINARY, InvalidInput, decode_input, describe, encode_result, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator  # noqa: F401
 
 _hidden_frames = True
 
