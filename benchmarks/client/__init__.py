@@ -26,5 +26,6 @@ def write_profile(home: Path, address: str) -> None:
     """A profiles file that both our command line and the old one read."""
     directory = home / ".algorithmia"
     directory.mkdir(parents=True, exist_ok=True)
-    lines = ["[profiles.default]", f'api_key = "{KEY}"', f'api_server = "{address}"', 'ca_cert = ""', 'bearer_token = ""']
+    values = {"api_key": KEY, "api_server": address, "ca_cert": "", "bearer_token": ""}
+    lines = ["[profiles.default]", *(f'{name} = "{value}"' for name, value in values.items())]
     (directory / "config").write_text("\n".join(lines) + "\n")

@@ -7,6 +7,8 @@ of them wait for alike, is as small as possible.
 import asyncio
 import json
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
 
 class Echo(asyncio.Protocol):
     """One connection."""
@@ -30,9 +32,7 @@ class Echo(asyncio.Protocol):
             body, self.buffer = rest[:length], rest[length:]
             document = {"result": body.decode("utf-8"), "metadata": {"content_type": "text", "duration": 0.0001}}
             answer = json.dumps(document).encode("utf-8")
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer
-            )
+            self.transport.write(HEAD % len(answer) + answer)
 
 
 async def main():
