@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import Caller, Site
+from hosted_site import Caller, Site
 
 from Algorithmia.server.db import schema
 from Algorithmia.server.errors import ApiProblem, BadRequest, Conflict, NotFound

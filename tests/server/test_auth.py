@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Caller, Site
+from hosted_site import Caller, Site
 
 from Algorithmia.server import auth
 from Algorithmia.server.auth import SessionKeys, require_admin, require_standard
@@ -103,7 +103,12 @@ def test_identities_are_cached_within_bounds(site: Site, monkeypatch: pytest.Mon
     assert len(site.authenticator._cache) <= 2
     looked_up: list[str] = []
     find = site.accounts.find_identity
-    monkeypatch.setattr(site.accounts, "find_identity", lambda key: looked_up.append(key) or find(key))
+
+    def count(key: str) -> Identity | None:
+        looked_up.append(key)
+        return find(key)
+
+    monkeypatch.setattr(site.accounts, "find_identity", count)
     for _ in range(3):
         assert callers[-1].get("").status == 200
     assert looked_up == []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Caller, Site
+from hosted_site import Caller, Site
 
 from Algorithmia.server.identity import KeyPermissions
 from Algorithmia.server.services import data as data_service

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from conftest import Caller, Site
+from hosted_site import Caller, Site
 
 from Algorithmia.server.db.database import Database
 from Algorithmia.server.services import data as data_service
@@ -383,9 +383,7 @@ def test_full_disk(me: Caller, directory: str, monkeypatch: pytest.MonkeyPatch) 
     def no_space(*arguments: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    from Algorithmia.server.storage import local
-
-    monkeypatch.setattr(local.os, "write", no_space)
+    monkeypatch.setattr(os, "write", no_space)
     for size in (10, 3_000_000):
         answer = me.put(f"{directory}/f", b"x" * size)
         assert (answer.status, answer.message) == (503, "no space left on the platform's disk; nothing was stored")
@@ -499,7 +497,7 @@ _SERVER_ONLY = """
 import sys
 sys.path.insert(0, {folder!r})
 from pathlib import Path
-from conftest import Site
+from hosted_site import Site
 me = Site(Path({home!r})).caller()
 print(me.site.port, me.key, me.collection(), flush=True)
 sys.stdin.read()

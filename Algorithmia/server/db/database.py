@@ -90,9 +90,9 @@ class Database:
             self._migrate()
         else:
             raise UnknownSchema(
-                f"the database at {self._name} has schema revision {revision!r}, which this version (up to {HEAD!r}) does "
-                "not know: it was made by a newer version. Run pip install --upgrade 'algorithmia[server]', or start "
-                "with another --home or --database"
+                f"the database at {self._name} has schema revision {revision!r}, which this version (up to {HEAD!r}) "
+                "does not know: it was made by a newer version. Run pip install --upgrade 'algorithmia[server]', or "
+                "start with another --home or --database"
             )
 
     def close(self) -> None:
@@ -122,8 +122,8 @@ class Database:
             ours = set(metadata.tables).intersection(inspector.get_table_names())
         if ours:
             raise UnknownSchema(
-                f"the database at {self._name} has tables named {', '.join(sorted(ours))} but no schema revision: it does "
-                "not belong to this platform. Start with another --home or --database"
+                f"the database at {self._name} has tables named {', '.join(sorted(ours))} but no schema revision: it "
+                "does not belong to this platform. Start with another --home or --database"
             )
         return None
 

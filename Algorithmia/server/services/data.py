@@ -148,8 +148,8 @@ class HostedData:
             raise BadRequest(f"directories can be made directly below an account only, as in data://.my/{name[:30]}")
         if not _COLLECTION_NAME.fullmatch(name):
             raise BadRequest(
-                f"directory name {name[:60]!r} is not valid: at most 30 letters, digits and underscores, beginning with a "
-                "letter"
+                f"directory name {name[:60]!r} is not valid: at most 30 letters, digits and underscores, the "
+                "first one a letter"
             )
         acl_read = acl.stored_form(document) if document else acl.MY_ALGORITHMS
         place = place_of(target, identity)

@@ -77,8 +77,8 @@ def _algorithm_place(target: Target, identity: Identity) -> Place:
     if target.is_short:
         if call is None:
             raise BadRequest(
-                f"data://.algo/{name} is short for the running algorithm's folder and works only inside one; from outside, "
-                f"use data://.algo/OWNER/NAME/{name}"
+                f"data://.algo/{name} is short for the running algorithm's folder and works only inside one; from "
+                f"outside, use data://.algo/OWNER/NAME/{name}"
             )
         name = f"{call.owner}/{call.name}/{name}"
     if call is not None and name.split("/")[:2] != [call.owner, call.name]:

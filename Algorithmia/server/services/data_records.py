@@ -173,7 +173,7 @@ def names_below(connection: sa.Connection, space: str, account_id: str, prefix: 
 
 
 def collection_rows(connection: sa.Connection, space: str, account_id: str | None = None) -> list[sa.Row[Any]]:
-    """Id, account_id, name and acl_read of every collection of `space`, in order; with `account_id`, of that account."""
+    """Id, account_id, name and acl_read of the collections of `space`, in order; with `account_id`, of that account."""
     statement = (
         sa.select(_collections.c.id, _collections.c.account_id, _collections.c.name, _collections.c.acl_read)
         .where(_collections.c.space == space)
@@ -185,7 +185,7 @@ def collection_rows(connection: sa.Connection, space: str, account_id: str | Non
 
 
 def expired_files(connection: sa.Connection, space: str, suffix: str, before: int, limit: int) -> list[tuple[str, str]]:
-    """Ids and blob ids of files last written before `before`, in collections of `space` whose name ends with `suffix`."""
+    """Ids and blob ids of files last written before `before` in collections of `space` whose name has `suffix`."""
     statement = (
         sa.select(_files.c.id, _files.c.blob_id)
         .join(_collections, _collections.c.id == _files.c.collection_id)

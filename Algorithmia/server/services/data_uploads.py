@@ -104,8 +104,8 @@ class Upload:
         with self._busy:
             with _disk_errors():
                 self._writer.finish()
-            # Should the transaction fail, whether it took effect is unknown: then only the next start can tell whose the
-            # staged blob is. A refusal is known to have rolled it back.
+            # Should the transaction fail, whether it took effect is unknown: only the next start can tell then whose
+            # the staged blob is. A refusal is known to have rolled it back.
             self._done = True
             try:
                 replaced = self._point_file_at_blob()
