@@ -58,8 +58,13 @@ def _row(item):
     if item.is_file():
         row["size"] = item.size
         changed = item.last_modified
-        row["last_modified"] = changed.isoformat() + "Z" if changed else None
+        row["last_modified"] = _timestamp(changed) if changed else None
     return row
+
+
+def _timestamp(moment):
+    """As the API writes it: ``2016-01-06T00:52:34.000Z``."""
+    return "%s.%03dZ" % (moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.microsecond // 1000)
 
 
 def _print_entries(entries, args, env):
@@ -122,7 +127,10 @@ def rmdir(args, env):
     def remove(path):
         # type: (str) -> None
         directory = client.dir(_no_root(full_uri(path), "rmdir"))
-        directory.delete(force=args.force)
+        try:
+            directory.delete(force=args.force)
+        except errors.ConflictError:
+            raise CliError("algo: directory %s is not empty; -f removes it together with its files" % directory.uri)
         env.done("Deleted directory: %s" % directory.uri)
 
     return failures.each(args.paths, remove, env)

@@ -21,7 +21,7 @@ class Ran(object):
 
     def __init__(self, stdout, stderr, status):
         self.stdout, self.status = stdout, status
-        self.out, self.err = stdout.decode("utf-8"), stderr.decode("utf-8")
+        self.out, self.err = stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace")
 
     @property
     def json(self):
