@@ -65,8 +65,8 @@ def test_blob_published_between_two_looks_is_found(store: LocalBlobStore, monkey
     blob_id = write(store, b"moving")
     looks: list[str] = []
 
-    def open_and_move(path: Path, *arguments: Any, **options: Any) -> Any:
-        looks.append(path.parent.name)
+    def open_and_move(path: str, *arguments: Any, **options: Any) -> Any:
+        looks.append(Path(path).parent.name)
         try:
             return open(path, *arguments, **options)
         except FileNotFoundError:

@@ -160,4 +160,6 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('begin_mode', 'DEFERRED')}")
+    mode = connection.get_execution_options().get("begin_mode", "DEFERRED")
+    raw: Any = connection.connection.driver_connection
+    raw.execute(f"BEGIN {mode}")

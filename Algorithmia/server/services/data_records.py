@@ -58,6 +58,8 @@ _LOCATE_OTHERS = _LOCATE.where(
 )
 # Where several servers share a database, writers of one collection wait for each other. (SQLite has one writer anyway.)
 _LOCK_OWN = _LOCATE_OWN.with_for_update(of=_collections)
+_INSERT_FILE = _files.insert()
+_UPDATE_FILE = _files.update().where(_files.c.id == sa.bindparam("file_id"))
 
 
 def locate(
@@ -107,9 +109,9 @@ def update_acl(connection: sa.Connection, collection: Collection, acl_read: str)
 def put_file(connection: sa.Connection, collection: Collection, existing: File | None, values: dict[str, Any]) -> None:
     """Add a file to `collection`, or give `existing` new contents. `values` are columns of the files table."""
     if existing is None:
-        connection.execute(_files.insert().values(id=new_id(), collection_id=collection.id, **values))
+        connection.execute(_INSERT_FILE, {"id": new_id(), "collection_id": collection.id, **values})
     else:
-        connection.execute(_files.update().where(_files.c.id == existing.id).values(**values))
+        connection.execute(_UPDATE_FILE, {"file_id": existing.id, **values})
 
 
 def delete_files(connection: sa.Connection, file_ids: list[str]) -> None:

@@ -15,6 +15,8 @@ from ..storage.base import BlobStore
 log = logging.getLogger("algorithmia.storage")
 
 _BATCH = 500
+_INSERT = schema.garbage.insert()
+_DELETE = schema.garbage.delete().where(schema.garbage.c.blob_id.in_(sa.bindparam("done", expanding=True)))
 
 
 class Garbage:
@@ -31,11 +33,11 @@ class Garbage:
     def add(self, connection: sa.Connection, blob_ids: Sequence[str]) -> None:
         """Record `blob_ids` as part of the transaction on `connection`; `unlink` them once it's committed."""
         if blob_ids:
-            connection.execute(schema.garbage.insert(), [{"blob_id": blob_id} for blob_id in blob_ids])
+            connection.execute(_INSERT, [{"blob_id": blob_id} for blob_id in blob_ids])
         # Should this transaction fail, these rows stay until the next start: they name blobs that are gone, no harm.
         done = [self._unlinked.popleft() for _ in range(min(len(self._unlinked), _BATCH))]
         if done:
-            connection.execute(schema.garbage.delete().where(schema.garbage.c.blob_id.in_(done)))
+            connection.execute(_DELETE, {"done": done})
 
     def unlink(self, blob_ids: Sequence[str]) -> None:
         """Remove the contents. One that can't be removed now is tried again at the next start."""
@@ -54,8 +56,7 @@ class Garbage:
         self._blobs.recover(self._is_referenced, garbage)
         for start in range(0, len(garbage), _BATCH):
             with self._database.write() as connection:
-                batch = garbage[start : start + _BATCH]
-                connection.execute(schema.garbage.delete().where(schema.garbage.c.blob_id.in_(batch)))
+                connection.execute(_DELETE, {"done": garbage[start : start + _BATCH]})
 
     def _is_referenced(self, blob_id: str) -> bool:
         statement = sa.select(schema.files.c.id).where(schema.files.c.blob_id == blob_id)

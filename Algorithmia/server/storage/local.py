@@ -68,7 +68,8 @@ class LocalBlobStore:
             os.rename(self._staged(blob_id), target)
         except FileNotFoundError:
             # The first blob of this shard; if it's the source that's missing, the second attempt says so.
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(target), 0o700)
             os.rename(self._staged(blob_id), target)
 
     def open_blob(self, blob_id: str) -> BinaryIO:
@@ -107,11 +108,11 @@ class LocalBlobStore:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.staging.mkdir(exist_ok=True, mode=0o700)
 
-    def _staged(self, blob_id: str) -> Path:
-        return self.staging / self._checked(blob_id)
+    def _staged(self, blob_id: str) -> str:
+        return f"{self.staging}/{self._checked(blob_id)}"
 
-    def _shard(self, blob_id: str) -> Path:
-        return self.root / self._checked(blob_id)[:2] / blob_id
+    def _shard(self, blob_id: str) -> str:
+        return f"{self.root}/{self._checked(blob_id)[:2]}/{blob_id}"
 
     @staticmethod
     def _checked(blob_id: str) -> str:
