@@ -1,6 +1,7 @@
 """Run benchmarks and print a table of ratios: ``python benchmarks/run.py [NAME ...] [--quick] [--json FILE]``.
 
-Each case compares us with a reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to
+``faults`` is not a ratio and runs only when named: it kills the server ``--rounds`` times and prints counts. Each other
+case compares us with a reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to
 run; with --strict, also 1 for a missed target.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 # The checkout instead of this directory, whose names are nobody's to import.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from benchmarks import harness, peers  # noqa: E402
+from benchmarks import faults, harness, peers  # noqa: E402
 from benchmarks.client import calls, startup  # noqa: E402
 from benchmarks.embedded import platforms  # noqa: E402
 
@@ -29,6 +30,11 @@ CASES = [*calls.CASES, *startup.CASES, *platforms.CASES]
 def main() -> int:
     arguments = parse()
     chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
+    if "faults" in arguments.names:
+        report = faults.run(5 if arguments.quick else arguments.rounds, arguments.seed)
+        print(report)
+        if report.violations or arguments.names == ["faults"]:
+            return 1 if report.violations else 0
     environments = peers.Peers(arguments.workdir)
     needed = sorted({name for case in chosen for name in case.peers})
     for name in needed:
@@ -63,11 +69,13 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [case.name for case in CASES]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all)")
+    names = [*(case.name for case in CASES), "faults"]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all but faults)")
     parser.add_argument("--quick", action="store_true", help="only check that the benchmark works (a minute)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
+    parser.add_argument("--rounds", type=int, default=200, help="how often faults kills the server (default: 200)")
+    parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of faults")
     parser.add_argument(
         "--workdir",
         type=Path,

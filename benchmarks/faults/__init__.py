@@ -1,0 +1,170 @@
+"""Kill the server again and again while clients store and remove files, and see what it has made of them afterwards.
+
+Of each round: a real server process, several clients that upload (0 B to 5 MB, whole, in pieces or chunked), overwrite,
+read, remove and abandon uploads; SIGKILL at a random moment, now and then during the next start too; restart. Then each
+file must be what it was before or after a change that was under way, acknowledged changes must have taken place,
+listings must agree with contents, and nothing may be left over on disk. SIGKILL leaves the page cache alone: this shows
+what a dying process leaves, not what a power cut does.
+
+``python benchmarks/run.py faults --rounds 200``; tests call `run`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks import harness
+
+from .inspection import Disk, settle
+from .traffic import Client, Files, Traffic
+
+_START_LIMIT = 60.0
+_COLLECTION = "faults"
+
+
+@dataclass
+class Report:
+    """What happened. `violations` is empty when all is well; `counts` tells what was tried and seen."""
+
+    rounds: int
+    seed: int
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{self.rounds} rounds of seed {self.seed} in {self.seconds:.0f} s"]
+        lines += [f"  {count:>7} {what}" for what, count in sorted(self.counts.items())]
+        lines.append(f"  {len(self.violations):>7} violations" if self.violations else "no violation")
+        lines += [f"    {text}" for text in self.violations[:20]]
+        return "\n".join(lines)
+
+
+def run(rounds: int, seed: int | None = None, threads: int = 4, files: int = 24) -> Report:
+    """Kill and check `rounds` times. The same `seed` makes the same choices; the moments differ with the machine."""
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    chance = random.Random(seed)
+    started = time.monotonic()
+    names = Files(_COLLECTION, [f"file-{number:02}" for number in range(files)])
+    with tempfile.TemporaryDirectory(prefix="algorithmia-faults-") as place:
+        torture = _Torture(Path(place), names, threads, chance)
+        try:
+            torture.prepare()
+            for number in range(rounds):
+                torture.round(number)
+        finally:
+            torture.server.end()
+    return Report(rounds, seed, time.monotonic() - started, dict(names.counts), names.violations)
+
+
+class _Server:
+    """The server process of `home`, started anew after each death."""
+
+    def __init__(self, home: Path) -> None:
+        self.state = home / ".algorithmia" / "platform"
+        self._home = home
+        self._child: subprocess.Popen | None = None
+        self.port = 0
+
+    def spawn(self) -> None:
+        command = [sys.executable, "-m", "Algorithmia.server.main", "--user", "tester", "--port", "0"]
+        with open(self._home / "server.log", "ab") as log:
+            self._child = subprocess.Popen(
+                [*command, "--log-level", "warning"],
+                env=harness.our_environment(self._home),
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self) -> None:
+        line = self._child.stdout.readline().decode()
+        if not line.startswith("Serving on "):
+            raise RuntimeError(f"the server did not come back: {line!r}\n{self.log()[-3000:]}")
+        self.port = urlsplit(line.split()[-1]).port
+
+    def kill(self) -> None:
+        self._child.kill()
+        self.end()
+
+    def end(self) -> None:
+        if self._child is not None:
+            harness.end(self._child)
+            self._child = None
+
+    def key(self) -> str:
+        lines = (self._home / ".algorithmia" / "config").read_text().partition("[profiles.local]")[2].splitlines()
+        return next(json.loads(line.partition("=")[2]) for line in lines if line.startswith("api_key"))
+
+    def log(self) -> str:
+        return (self._home / "server.log").read_text()
+
+
+class _Torture:
+    """One run."""
+
+    def __init__(self, home: Path, files: Files, threads: int, chance: random.Random) -> None:
+        self.server = _Server(home)
+        self._files = files
+        self._threads = threads
+        self._chance = chance
+        self._disk = Disk(self.server.state)
+        self._key = ""
+
+    def prepare(self) -> None:
+        """First start, and the collection."""
+        self.server.spawn()
+        self.server.wait_until_ready()
+        self._key = self.server.key()
+        client = self._client()
+        status, _, text = client.request("POST", "/v1/data/.my", json.dumps({"name": _COLLECTION}))
+        client.close()
+        if status != 200:
+            raise RuntimeError(f"can't create the collection: {status} {text!r}")
+
+    def round(self, number: int) -> None:
+        files = self._files
+        traffic = Traffic(self.server.port, self._key, files, self._threads, self._chance)
+        time.sleep(self._chance.uniform(0.0, 0.5))
+        if number % 10 == 9:
+            traffic.stop()
+            traffic.join()
+            self._check_at_rest()
+        else:
+            traffic.expect_death()
+        self.server.kill()
+        traffic.join()
+        files.counts["kills"] += 1
+        files.counts["staged blobs that a kill left"] += self._disk.staged()
+        self.server.spawn()
+        while self._chance.random() < 0.2:
+            time.sleep(self._chance.uniform(0.0, 0.5))
+            self.server.kill()
+            files.counts["kills while starting"] += 1
+            self.server.spawn()
+        self.server.wait_until_ready()
+        client = self._client()
+        settle(client, files)
+        client.close()
+        self._disk.check(files, restarted=True)
+
+    def _check_at_rest(self) -> None:
+        """Nothing leaks while the server lives, either."""
+        deadline = time.monotonic() + 5.0
+        while self._disk.staged() and time.monotonic() < deadline:
+            time.sleep(0.02)  # it is still noticing that a client went away
+        self._disk.check(self._files, restarted=False)
+        self._files.counts["checks of the living server"] += 1
+
+    def _client(self) -> Client:
+        return Client(self.server.port, self._key, self._files, self._chance)
