@@ -24,7 +24,7 @@ def lock_checksum(manifest):
 def _plain(value):
     # type: (object) -> object
     if isinstance(value, dict):
-        return dict((name, _plain(item)) for name, item in value.items())
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value

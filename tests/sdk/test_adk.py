@@ -13,9 +13,10 @@ import threading
 from collections import OrderedDict
 
 import pytest
-from conftest import ROOT
+from platforms import ROOT
 
 import Algorithmia
+import Algorithmia.util  # before any test leaves the directory that 2.7 imports from
 from Algorithmia import ADK
 from Algorithmia.adk import calls
 from Algorithmia.adk.lock import lock_checksum

@@ -1,0 +1,239 @@
+"""Small algorithm projects, one habit each, and a pool to run them on: what the engine's tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from Algorithmia.server.auth import SessionKeys
+from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, Result
+from Algorithmia.server.engine.pool import LocalPool
+from Algorithmia.server.identity import Account, CallContext, Identity
+from Algorithmia.server.settings import Settings
+
+ZOO = {
+    "echo": "def apply(input): return input",
+    "exit": "import sys\ndef apply(input): print('bye'); sys.exit(input)",
+    "os_exit": "import os\ndef apply(input): os._exit(input)",
+    "kill": "import os, signal\ndef apply(input): os.kill(os.getpid(), input)",
+    "sleep": "import time\ndef apply(input): print('zzz'); time.sleep(input); return 'slept'",
+    "stubborn": (
+        "import signal, time\n"
+        "def apply(input):\n"
+        "    for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, signal.SIG_IGN)\n"
+        "    while True:\n"
+        "        try: time.sleep(60)\n"
+        "        except BaseException: pass"
+    ),
+    "pid": "import os\ndef apply(input): return os.getpid()",
+    "count": "n = 0\ndef apply(input):\n    global n\n    n += 1\n    return n",
+    "environment": (
+        "import os, stat\n"
+        "def apply(input):\n"
+        "    home = os.environ['HOME']\n"
+        "    return dict(env=dict(os.environ), cwd=os.getcwd(), fds=sorted(map(int, os.listdir('/proc/self/fd'))),\n"
+        "                mode=stat.S_IMODE(os.stat(home).st_mode), sid=os.getsid(0) == os.getpid())"
+    ),
+    "limits": "import resource\ndef apply(input): return [resource.getrlimit(resource.RLIMIT_CORE), "
+    "resource.getrlimit(resource.RLIMIT_NOFILE)]",
+    "print_all_ways": (
+        "import os, subprocess, sys\n"
+        "def apply(input):\n"
+        "    print('python')\n"
+        "    sys.stdout.flush()\n"
+        "    os.write(1, b'descriptor\\n')\n"
+        "    subprocess.check_call(['sh', '-c', 'echo child; echo error >&2'])\n"
+        "    sys.stderr.write('stderr\\n')\n"
+        "    sys.stdout.write('no newline')\n"
+        "    return input"
+    ),
+    "flood": "import os\ndef apply(input):\n    for _ in range(input): os.write(1, b'x' * 1024)\n    return 'done'",
+    "background_printer": (
+        "import threading, time\n"
+        "def chatter():\n"
+        "    while True: print('noise', flush=True); time.sleep(0.01)\n"
+        "def apply(input):\n"
+        "    if input == 'start': threading.Thread(target=chatter, daemon=True).start()\n"
+        "    print('mine')\n"
+        "    return input"
+    ),
+    "orphans": (
+        "import os, subprocess\n"
+        "def apply(input):\n"
+        "    child = subprocess.Popen(['sleep', '300'])\n"
+        "    open(input, 'w').write(str(child.pid))\n"
+        "    os._exit(1) if os.path.basename(input) == 'exit' else None\n"
+        "    import time; time.sleep(300)"
+    ),
+    "fork_and_return": "import os\ndef apply(input): return 'child' if os.fork() == 0 else 'parent'",
+    "closes_everything": "import os\ndef apply(input):\n    os.closerange(3, 1024)\n    return 'ok'",
+    "breaks_protocol": (
+        "import os\ndef apply(input):\n"
+        "    for fd in range(3, 64):\n"
+        "        try: os.write(fd, b'\\xff' * 100)\n"
+        "        except OSError: pass\n"
+        "    return 'ok'"
+    ),
+    "memory": "def apply(input): raise MemoryError()",
+    "nan": "def apply(input): return float('nan')",
+    "unserialisable": "def apply(input): return {1, 2}",
+    "large": "def apply(input): return 'x' * input",
+    "large_bytes": "def apply(input): return b'x' * input",
+    "recursion": "def apply(input): return apply(input)",
+    "raises": (
+        "def helper(): raise ValueError('bo\\u20acom')\n"
+        "def apply(input):\n    try: helper()\n    except ValueError as e: raise KeyError('outer') from e"
+    ),
+    "threads_at_exit": (
+        "import sys, threading, time\n"
+        "def apply(input):\n    threading.Thread(target=time.sleep, args=[300]).start()\n    sys.exit(4)"
+    ),
+    "load_fails": "raise ImportError('no such library')",
+    "load_exits": "import sys; print('goodbye'); sys.exit(7)",
+    "load_is_killed": "import os; os.kill(os.getpid(), 11)",
+    "load_hangs": "import time; time.sleep(300)",
+    "load_prints": "print('from load')\ndef apply(input): print('from apply'); return input",
+    "no_apply": "x = 1",
+    "syntax_error": "def apply(input) return input",
+    "own_json": "import json\ndef apply(input): return json.WHO",
+    "adk": (
+        "from Algorithmia import ADK\n"
+        "def load(): return {}\n"
+        "def apply(input, state): state[input] = 1; return sorted(state)\n"
+        "algorithm = ADK(apply, load)\n"
+        "algorithm.init('local')"
+    ),
+    "adk_guarded": (
+        "from Algorithmia import ADK\n"
+        "def apply(input): return __name__\n"
+        "if __name__ == '__main__':\n    ADK(apply).init('local')"
+    ),
+    "adk_load_fails": (
+        "from Algorithmia import ADK\n"
+        "def load(): raise ValueError('no weights')\n"
+        "ADK(lambda input: input, load).init()"
+    ),
+    "adk_forgotten": "x = 1",
+    "handler": (
+        "import Algorithmia\n"
+        "state = []\n"
+        "def load(): state.append('loaded')\n"
+        "def apply(input): return [input, state]\n"
+        "Algorithmia.handler(apply, load).serve()"
+    ),
+    "sibling": "from .other import WHO\ndef apply(input): return WHO",
+    "client": (
+        "import Algorithmia\n"
+        "def apply(input):\n    client = Algorithmia.client()\n    return [client.apiAddress, client.apiKey]"
+    ),
+}
+WITH_ADK = ("adk", "adk_guarded", "adk_load_fails", "adk_forgotten")
+EXTRA = {"sibling": {"src/other.py": "WHO = 'sibling'"}, "own_json": {"json.py": "WHO = 'author'"}}
+
+ME = Account("account-me", "me")
+
+
+def make_project(directory: Path, name: str) -> Path:
+    """The project of the zoo called `name`, written below `directory`."""
+    root = directory / name
+    (root / "src").mkdir(parents=True, exist_ok=True)
+    (root / "algorithmia.conf").write_text(json.dumps({"username": "zoo", "algoname": name}))
+    (root / "src" / "__init__.py").write_text("")
+    (root / "src" / f"{name}.py").write_text(ZOO[name] + "\n")
+    for path, content in EXTRA.get(name, {}).items():
+        (root / path).write_text(content)
+    if name in WITH_ADK:
+        (root / ".adk").write_text("")
+    return root
+
+
+class Keeper:
+    """A pool and the zoo: ``await keeper("echo", 1)`` is the decoded result of a call."""
+
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.home = home
+        self.settings = Settings(home=home / "home", **settings)
+        self.sessions = SessionKeys()
+        self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions)
+
+    async def result(
+        self,
+        name: str,
+        value: Any = None,
+        content_type: ContentType = "json",
+        timeout: float = 20.0,
+        account: Account = ME,
+        depth: int = 1,
+    ) -> Result:
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        build = Build(f"build-{name}", "zoo", name, "python3", make_project(self.home, name))
+        context = CallContext("session", "owner", "zoo", name, depth)
+        session = Identity(account, call=context)
+        return await self.pool.call(Call(build, content_type, body, timeout, session, "req-1"))
+
+    async def __call__(self, name: str, value: Any = None, **options: Any) -> Any:
+        result = await self.result(name, value, **options)
+        return json.loads(result.body)
+
+    async def failure(self, name: str, value: Any = None, **options: Any) -> CallFailure:
+        try:
+            result = await self.result(name, value, **options)
+        except CallFailure as failure:
+            return failure
+        raise AssertionError(f"{name} answered {result}")
+
+
+def with_keeper(home: Path, test: Callable[[Keeper], Awaitable[None]], **settings: Any) -> None:
+    """Run `test` with a started pool; afterwards nothing of it may be left."""
+
+    async def run() -> None:
+        keeper = Keeper(home, **settings)
+        await keeper.pool.start()
+        try:
+            await asyncio.wait_for(test(keeper), 60)
+        finally:
+            await keeper.pool.close()
+        assert list((keeper.settings.state / "work").iterdir()) == []
+        assert children_of_this_process() == []
+        assert keeper.sessions._identities == {}
+
+    asyncio.run(run())
+
+
+def children_of_this_process() -> list[str]:
+    """Command lines of the worker processes that this process started and that still run."""
+    import os
+
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if parent == os.getpid() and b"runner.py" in command:
+                found.append(command.decode())
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether process `pid` exists and isn't a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether `condition` came true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
