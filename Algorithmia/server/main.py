@@ -89,7 +89,7 @@ def serve(settings: Settings) -> None:
         from .platform import Platform
 
         platform = Platform(settings, local_address)
-        platform.prepare()
+        _prepare(platform)
         first = _first_start(platform, local_address)
         runtime = settings.state / "server.json"
         # uvicorn repeats the signal after its shutdown; by then everything has ended in order.
@@ -98,6 +98,20 @@ def serve(settings: Settings) -> None:
             asyncio.run(_run(platform, listener, inner, public_address, local_address, first, runtime))
         finally:
             runtime.unlink(missing_ok=True)
+
+
+def _prepare(platform: Platform) -> None:
+    from sqlalchemy.exc import DatabaseError
+
+    from .db.database import UnknownSchema
+
+    try:
+        platform.prepare()
+    except UnknownSchema as problem:
+        raise StartError(str(problem)) from None
+    except DatabaseError as problem:
+        where = platform.database.url.render_as_string(hide_password=True)
+        raise StartError(f"can't use the database {where}: {problem.orig}") from None
 
 
 async def _run(
@@ -214,7 +228,8 @@ def _listen(settings: Settings) -> socket.socket:
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol spelt out, event loops turn off Nagle's algorithm on its connections.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(2048)

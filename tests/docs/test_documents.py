@@ -1,7 +1,7 @@
 """The documents do what they say: code blocks are run, tables are compared with the code, links lead somewhere.
 
-A ```python block runs after the ones before it in the same document. A ```console block is typed at a shell, and what it
-prints is compared (``...`` stands for anything). A ```bash block runs only when a comment above it says how
+A ```python block runs after the ones before it in the same document. A ```console block is typed at a shell, and what
+it prints is compared (``...`` stands for anything). A ```bash block runs only when a comment above it says how
 (``<!-- run: http -->``); otherwise a comment says why it is not run.
 """
 import io
@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment
+from platforms import ROOT, clean_environment
 
 from Algorithmia import config
 

@@ -7,11 +7,13 @@ import pytest
 
 import Algorithmia
 from Algorithmia import errors
-from Algorithmia.algorithm import OutputType
 from Algorithmia.algo_response import AlgoResponse, Metadata
+from Algorithmia.algorithm import OutputType
 from Algorithmia.errors import AlgorithmException
 
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def test_hello(client):
@@ -22,7 +24,10 @@ def test_hello(client):
     assert response.metadata["content_type"] == response.metadata.full_metadata["content_type"]
 
 
-@pytest.mark.parametrize("value", [u"ünï", [1, 2.5, None, True, {"a": u"ü"}], {"big": 12345678901234567890123}, None, 7, "", [], {}])
+VALUES = [u"ünï", [1, 2.5, None, True, {"a": u"ü"}], {"big": 12345678901234567890123}, None, 7, "", [], {}]
+
+
+@pytest.mark.parametrize("value", VALUES)
 def test_values_come_back(client, value):
     assert client.algo("util/Echo").pipe(value).result == value
 
@@ -142,7 +147,8 @@ def test_repr():
         {"result": "Hello", "metadata": {"content_type": "text", "duration": 0.1, "stdout": None}}
     )
     assert "metadata=Metadata(content_type='text',duration=0.1,stdout=None))" in repr(response)
-    assert repr(Metadata({"content_type": "json", "duration": 1})) == "Metadata(content_type='json',duration=1,stdout=None)"
+    metadata = Metadata({"content_type": "json", "duration": 1})
+    assert repr(metadata) == "Metadata(content_type='json',duration=1,stdout=None)"
 
 
 def test_rich_display(client):

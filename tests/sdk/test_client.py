@@ -126,7 +126,10 @@ def test_the_closed_service_gets_its_own_advice():
         assert advice in str(problem)
 
 
-@pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\x01\x02\xff" * 50 + b"\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
+GARBAGE = [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\x01\x02\xff" * 50 + b"\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
 def test_garbage_is_an_error(garbage):
     def talk(connection, request):
         connection.sendall(garbage)
@@ -192,7 +195,8 @@ def test_defect_06_an_asynchronous_answer_is_recognised():
 
 def test_defect_07_options_are_not_written_by_calls():
     with WireServer(answer({"async": "void", "request_id": "r"})) as wire:
-        algo = Client("k", wire.address).algo("a/b").set_options(output=Algorithmia.algorithm.OutputType.void, extra="1")
+        algo = Client("k", wire.address).algo("a/b")
+        algo.set_options(output=Algorithmia.algorithm.OutputType.void, extra="1")
         before = dict(algo.query_parameters)
         algo.pipe(1)
         assert algo.query_parameters == before and "output" not in before
@@ -359,7 +363,8 @@ def test_no_proxy(monkeypatch):
 
 def test_one_client_in_many_threads():
     def echo(connection, request):
-        connection.sendall(answer({"result": request.body.decode("utf-8"), "metadata": {"content_type": "text", "duration": 0}}))
+        metadata = {"content_type": "text", "duration": 0}
+        connection.sendall(answer({"result": request.body.decode("utf-8"), "metadata": metadata}))
 
     wrong = []
     with WireServer(echo) as wire:

@@ -159,7 +159,10 @@ def test_addresses_are_normalized(text, address):
     assert config.normalize_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "api.x.example", "ftp://x", "http://", "https://u:p@x", "http://x:y", "http://x?q", "http://a b"])
+UNUSABLE = ["", "api.x.example", "ftp://x", "http://", "https://u:p@x", "http://x:y", "http://x?q", "http://a b"]
+
+
+@pytest.mark.parametrize("text", UNUSABLE)
 def test_unusable_addresses_are_refused(text):
     with pytest.raises(ConfigError) as caught:
         config.normalize_address(text)
