@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,8 @@ CASES = [*calls.CASES, *startup.CASES, *platforms.CASES]
 
 def main() -> int:
     arguments = parse()
+    # Leave as by Ctrl-C: the processes that are being measured end with us.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
     if "faults" in arguments.names:
         report = faults.run(5 if arguments.quick else arguments.rounds, arguments.seed)

@@ -30,6 +30,8 @@ def imports(context: Context) -> Figures:
             "ours": _net_import(sys.executable, "Algorithmia", ours),
             "import requests": _net_import(context.peers.python("http"), "requests", plain),
             "old client": _net_import(context.peers.python("old"), "Algorithmia", plain),
+            # What the first request adds to ours.
+            "ours and urllib3": _net_import(sys.executable, "Algorithmia, urllib3", ours),
         }
         samples = harness.interleave(contenders, context.rounds(21), _SECONDS)
     return harness.figures(samples, "ms", "ours", "import requests", scale=1e3, note="net of the bare interpreter")

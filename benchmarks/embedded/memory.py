@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 MIB = 1024 * 1024
@@ -34,6 +35,14 @@ def proportional_set_size(pid: int) -> int:
     except OSError:
         pass
     return 0
+
+
+def resident_set_size(pid: int) -> int:
+    """Bytes of `pid` in memory, shared pages counted in full; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def command_line(pid: int) -> str:
