@@ -1,6 +1,10 @@
 """`Handler`: the older entry point of algorithms, on the machinery of the ADK."""
 from . import adk as _adk_package
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Callable  # noqa: F401
+
 __all__ = ["Handler"]
 
 _hidden_frames = True
@@ -14,7 +18,7 @@ class Handler(object):
     """
 
     def __init__(self, apply_func, load_func=lambda: None):
-        # type: (object, object) -> None
+        # type: (Callable[..., Any], Callable[..., Any]) -> None
         self._adk = _adk_package.ADK(apply_func, load_func)
 
     def serve(self):

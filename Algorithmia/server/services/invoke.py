@@ -131,12 +131,16 @@ class Invoker:
     async def drain(self) -> None:
         """Refuse new calls and wait for those that run unattended, as long as the settings allow; then end them."""
         self._is_draining = True
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._settings.shutdown_timeout
+        # The end of a call may leave work of its own, so once is not enough.
+        while self._background and clock() < deadline:
+            await asyncio.wait(self._background, timeout=deadline - clock())
+            await asyncio.sleep(0)
+        for task in tuple(self._background):
+            task.cancel()
         if self._background:
-            _, late = await asyncio.wait(self._background, timeout=self._settings.shutdown_timeout)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=5.0)
+            await asyncio.wait(self._background, timeout=5.0)
 
     async def _run_unattended(self, call: Call, tree: _Tree, identity: Identity) -> None:
         """Run a call whose answer nobody gets."""

@@ -1,0 +1,548 @@
+"""Resolution on a real database, and the rules of calling on an engine that does as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from Algorithmia.server import catalog
+from Algorithmia.server.db import schema
+from Algorithmia.server.db.database import Database
+from Algorithmia.server.db.values import new_id
+from Algorithmia.server.engine.base import Call, CallFailure, InvalidInput, Result
+from Algorithmia.server.errors import ApiProblem, BadRequest, NotAuthorized, NotFound, TooManyRequests, Unavailable
+from Algorithmia.server.identity import Identity, KeyPermissions
+from Algorithmia.server.routes.algo import parse_reference
+from Algorithmia.server.services.accounts import Accounts
+from Algorithmia.server.services.algorithms import Algorithms, Resolved
+from Algorithmia.server.services.call_documents import CallOptions
+from Algorithmia.server.services.invoke import ChildCallLimit, Invoker
+from Algorithmia.server.settings import Settings
+
+EVERYTHING = KeyPermissions.everything()
+
+
+class World:
+    """A database with accounts `author` and `stranger`, and an algorithm ``author/Algo`` with versions to choose from."""
+
+    def __init__(self, home: Path) -> None:
+        self.settings = Settings(home=home, max_concurrent_calls=3, max_child_calls=4)
+        self.database = Database(self.settings.database_url)
+        self.database.upgrade()
+        self.accounts = Accounts(self.database)
+        self.algorithms = Algorithms(self.database, self.settings)
+        self.author = Identity(self.accounts.ensure_account("author"), permissions=EVERYTHING)
+        self.stranger = Identity(self.accounts.ensure_account("stranger"), permissions=EVERYTHING)
+        self.algorithm_id = self.add_algorithm("Algo", source_visibility="closed")
+        for text, callability in (
+            ("0.1.0", "public"),
+            ("0.2.0", "public"),
+            ("0.2.1", "private"),
+            ("0.10.0", "public"),
+            ("1.0.0", "private"),
+            ("1.1.0", "private"),
+        ):
+            self.add_version(self.algorithm_id, text, callability)
+
+    def add_algorithm(self, name: str, **settings: Any) -> str:
+        algorithm_id = new_id()
+        with self.database.write() as connection:
+            connection.execute(
+                schema.algorithms.insert().values(
+                    id=algorithm_id,
+                    account_id=self.author.account.id,
+                    name=name,
+                    settings=json.dumps(settings),
+                    created_at=1,
+                )
+            )
+        return algorithm_id
+
+    def add_version(self, algorithm_id: str, text: str, callability: str, **settings: Any) -> str:
+        build_id, commit = self.add_build(algorithm_id)
+        major, minor, revision = text.split(".")
+        with self.database.write() as connection:
+            connection.execute(
+                schema.versions.insert().values(
+                    id=new_id(),
+                    algorithm_id=algorithm_id,
+                    build_id=build_id,
+                    major=int(major),
+                    minor=int(minor),
+                    revision=int(revision),
+                    callability=callability,
+                    settings=json.dumps(settings),
+                    created_at=1,
+                )
+            )
+        return commit
+
+    def add_build(self, algorithm_id: str, status: str = "succeeded") -> tuple[str, str]:
+        build_id = new_id()
+        commit = (build_id.replace("-", "") * 2)[:40]
+        with self.database.write() as connection:
+            connection.execute(
+                schema.builds.insert().values(
+                    id=build_id,
+                    algorithm_id=algorithm_id,
+                    commit_sha=commit,
+                    status=status,
+                    artifact=f"builds/{build_id}",
+                    started_at=1,
+                )
+            )
+        return build_id, commit
+
+    def resolve(self, text: str, identity: Identity) -> Resolved:
+        return asyncio.run(self.algorithms.resolve(parse_reference(text.encode()), identity))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    found = World(tmp_path)
+    yield found
+    found.database.close()
+
+
+# -- resolution --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "version, found",
+    [
+        ("", "0.10.0"),
+        ("/", "0.10.0"),
+        ("/latest", "0.10.0"),
+        ("/0.1.0", "0.1.0"),
+        ("/0.2.*", "0.2.0"),
+        ("/0.2.x", "0.2.0"),
+        ("/0.2", "0.2.0"),
+        ("/0.*", "0.10.0"),
+    ],
+)
+def test_public_versions_are_the_same_for_everybody(world: World, version: str, found: str) -> None:
+    for identity in (world.author, world.stranger):
+        for prefix in ("author/Algo", "algo://author/Algo", "algo%3A//author/Algo", "/author/Algo", world.algorithm_id):
+            resolved = world.resolve(prefix + version, identity)
+            assert (resolved.version, resolved.build.owner, resolved.build.name) == (found, "author", "Algo")
+            assert resolved.source_visible == (identity is world.author)
+            assert resolved.owner_account_id == world.author.account.id
+
+
+@pytest.mark.parametrize("version, found", [("0.2.1", "0.2.1"), ("latestPrivate", "1.1.0"), ("1.0.0", "1.0.0")])
+def test_private_versions_are_the_owners(world: World, version: str, found: str) -> None:
+    assert world.resolve(f"author/Algo/{version}", world.author).version == found
+    with pytest.raises(NotAuthorized) as problem:
+        world.resolve(f"author/Algo/{version}", world.stranger)
+    assert problem.value.code == 2001
+
+
+@pytest.mark.parametrize("version", ["9.9.9", "1.*", "1.0", "nonsense", "0.2.3.4"])
+def test_versions_that_nobody_can_call(world: World, version: str) -> None:
+    for identity in (world.author, world.stranger):
+        with pytest.raises(NotFound, match=f"algorithm algo://author/Algo/{version.replace('*', '.')} not found"):
+            world.resolve(f"author/Algo/{version}", identity)
+
+
+def test_commits_are_the_owners(world: World) -> None:
+    build_id, commit = world.add_build(world.algorithm_id)
+    _, failed = world.add_build(world.algorithm_id, "failed")
+    resolved = world.resolve(f"author/Algo/{commit.upper()}", world.author)
+    assert (resolved.build.id, resolved.version) == (build_id, commit)
+    assert resolved.build.path == world.settings.state / "builds" / build_id
+    with pytest.raises(NotAuthorized):
+        world.resolve(f"author/Algo/{commit}", world.stranger)
+    with pytest.raises(NotFound):
+        world.resolve(f"author/Algo/{failed}", world.author)
+
+
+def test_an_unpublished_algorithm_does_not_exist_for_others(world: World) -> None:
+    algorithm_id = world.add_algorithm("Secret")
+    world.add_version(algorithm_id, "0.1.0", "private")
+    assert world.resolve("author/Secret/0.1.0", world.author).version == "0.1.0"
+    for version in ("", "/0.1.0", "/latestPrivate", "/" + "a" * 40):
+        with pytest.raises(NotFound):
+            world.resolve("author/Secret" + version, world.stranger)
+    with pytest.raises(NotFound):
+        world.resolve("author/Secret", world.author)
+
+
+@pytest.mark.parametrize(
+    "tail, shown",
+    [
+        ("demo/nope", "demo/nope"),
+        ("demo/nope/", "demo/nope/"),
+        ("algo://demo/nope/", "demo/nope/"),
+        ("nobody", "nobody"),
+        ("", ""),
+        ("a/b/c/d", "a/b/c/d"),
+        ("//demo", "demo"),
+        ("author/algo", "author/algo"),
+        ("author/%C3%A9", "author/\u00e9"),
+        ("00000000-0000-0000-0000-000000000000/1.0.0", "00000000-0000-0000-0000-000000000000/1.0.0"),
+        ("%00/%ff", "\x00/\ufffd"),
+    ],
+)
+def test_what_does_not_exist(world: World, tail: str, shown: str) -> None:
+    with pytest.raises(NotFound) as problem:
+        world.resolve(tail, world.author)
+    assert problem.value.message == f"algorithm algo://{shown} not found"
+
+
+def test_changes_are_seen_after_invalidation(world: World) -> None:
+    assert world.resolve("author/Algo", world.stranger).version == "0.10.0"
+    world.add_version(world.algorithm_id, "2.0.0", "public", source_visibility="open", pipeline_enabled=False)
+    assert world.resolve("author/Algo", world.stranger).version == "0.10.0"
+    world.algorithms.invalidate()
+    resolved = world.resolve("author/Algo", world.stranger)
+    assert (resolved.version, resolved.source_visible) == ("2.0.0", True)
+    assert resolved.settings["pipeline_enabled"] is False
+
+
+# -- the catalog -------------------------------------------------------------------------------------------------
+
+
+def test_the_catalog_is_registered_once(world: World) -> None:
+    world.algorithms.register_catalog(world.accounts)
+    before = rows(world)
+    world.algorithms.register_catalog(world.accounts)
+    assert rows(world) == before
+    names = {f"{project.owner}/{project.name}" for project in catalog.bundled()}
+    assert {"demo/Hello", "util/Echo", "util/Fail", "util/Print", "util/Sleep", "util/Call"} <= names
+    for name in names:
+        resolved = world.resolve(name, world.stranger)
+        assert resolved.version == "0.1.0" and resolved.source_visible
+        assert (resolved.build.path / "algorithmia.conf").exists()
+
+
+def test_a_changed_package_moves_its_version_to_a_new_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.algorithms.register_catalog(world.accounts)
+    old = world.resolve("demo/Hello", world.stranger).build
+    [project] = [project for project in catalog.bundled() if project.name == "Hello"]
+    commit = project.content_hash()
+    monkeypatch.setattr(catalog.Bundled, "content_hash", lambda self: "f" * 40)
+    world.algorithms.register_catalog(world.accounts)
+    assert world.resolve("demo/Hello/0.1.0", world.stranger).build.id != old.id
+    owner = Identity(world.accounts.ensure_account("demo"))
+    with pytest.raises(NotFound):
+        world.resolve(f"demo/Hello/{commit}", owner)
+    assert world.resolve("demo/Hello/" + "f" * 40, owner).build.path == project.path
+
+
+def test_the_content_hash_covers_names_and_contents_but_no_byproducts(tmp_path: Path) -> None:
+    project = catalog.Bundled("o", "n", tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("1")
+    seen = {project.content_hash()}
+    (tmp_path / "src" / "__pycache__").mkdir()
+    (tmp_path / "src" / "__pycache__" / "a.pyc").write_text("x")
+    assert {project.content_hash()} == seen
+    (tmp_path / "src" / "a.py").write_text("2")
+    seen.add(project.content_hash())
+    (tmp_path / "src" / "a.py").rename(tmp_path / "src" / "b.py")
+    seen.add(project.content_hash())
+    assert len(seen) == 3 and all(len(digest) == 40 for digest in seen)
+
+
+def rows(world: World) -> list[Any]:
+    with world.database.read() as connection:
+        return [
+            connection.execute(sa.select(table).order_by(table.c.id)).all()
+            for table in (schema.algorithms, schema.builds, schema.versions)
+        ]
+
+
+# -- the rules of calling ----------------------------------------------------------------------------------------
+
+
+class FakeEngine:
+    """Answers with `outcome`; holds calls until `gate` opens; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.outcome: Any = Result("json", b"1", 0.5, "printed")
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def call(self, call: Call) -> Result:
+        self.calls.append(call)
+        await self.gate.wait()
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        result: Result = self.outcome
+        return result
+
+
+class FakeData:
+    """Remembers which sessions were ended; those in `used` had files."""
+
+    def __init__(self) -> None:
+        self.used: set[tuple[str, str]] = set()
+        self.ended: list[tuple[str, str]] = []
+
+    def has_session_files(self, account_id: str, session_id: str) -> bool:
+        return (account_id, session_id) in self.used
+
+    def end_session(self, account_id: str, session_id: str) -> None:
+        self.ended.append((account_id, session_id))
+
+
+class Desk:
+    """An invoker for calls of ``author/Algo``."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.engine, self.data = FakeEngine(), FakeData()
+        self.invoker = Invoker(world.algorithms, self.engine, self.data, world.settings)  # type: ignore[arg-type]
+
+    async def call(self, identity: Identity, reference: str = "author/Algo", body: bytes = b"1", **options: Any) -> Any:
+        resolved = await self.invoker.admit(parse_reference(reference.encode()), identity)
+        answer = await self.invoker.invoke(resolved, identity, CallOptions(**options), "json", body, "req-1")
+        return json.loads(answer.body) if answer.media_type == "application/json" else answer
+
+    async def start(self, identity: Identity, **options: Any) -> asyncio.Task[Any]:
+        """A call that runs (the gate must be shut)."""
+        before = len(self.engine.calls)
+        task = asyncio.create_task(self.call(identity, **options))
+        while len(self.engine.calls) == before and not task.done():
+            await asyncio.sleep(0.001)
+        return task
+
+
+def at_desk(world: World, test: Any) -> None:
+    async def run() -> None:
+        await asyncio.wait_for(test(Desk(world)), 30)
+
+    asyncio.run(run())
+
+
+def test_answers(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        author, stranger = world.author, world.stranger
+        assert await desk.call(stranger) == {
+            "result": 1,
+            "metadata": {"content_type": "json", "duration": 0.5, "request_id": "req-1"},
+        }
+        assert (await desk.call(author, stdout=True))["metadata"]["stdout"] == "printed"
+        refused = (await desk.call(stranger, stdout=True))["metadata"]
+        assert "stdout" not in refused and "may read the algorithm's source" in refused["alerts"][0]
+        timing = (await desk.call(author, timing=True))["metadata"]["timing"]
+        assert timing["running"] == 0.5 and timing["total"] > 0
+        desk.engine.outcome = Result("binary", b"\xff\x00", 0.5, "")
+        document = await desk.call(author)
+        assert document["result"] == "/wA=" and document["metadata"]["content_type"] == "binary"
+        raw = await desk.call(author, output="raw")
+        assert (raw.body, raw.media_type) == (b"\xff\x00", "application/octet-stream")
+        desk.engine.outcome = Result("text", b'"\\ud83d \xe2\x82\xac"', 0.5, "")
+        raw = await desk.call(author, output="raw")
+        assert (raw.body.decode(), raw.media_type) == ("? \u20ac", "text/plain; charset=utf-8")
+        desk.engine.outcome = Result("json", b'{"a":1}', 0.5, "")
+        assert await desk.call(author, output="raw") == {"a": 1}
+
+    at_desk(world, test)
+
+
+def test_failures(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        desk.engine.outcome = CallFailure("boom", "InputError", "Traceback...", 0.25, "printed")
+        document = await desk.call(world.author, stdout=True)
+        assert document["error"] == {"message": "boom", "error_type": "InputError", "stacktrace": "Traceback..."}
+        assert document["metadata"] == {"duration": 0.25, "request_id": "req-1", "stdout": "printed"}
+        assert (await desk.call(world.stranger))["error"] == {"message": "boom", "error_type": "InputError"}
+        raw = await desk.call(world.stranger, output="raw")
+        assert (raw.status, raw.body, raw.media_type) == (400, b"boom", "text/plain; charset=utf-8")
+        desk.engine.outcome = InvalidInput("the input is not valid JSON: x")
+        with pytest.raises(BadRequest) as problem:
+            await desk.call(world.author)
+        assert problem.value.code == 2013
+
+    at_desk(world, test)
+
+
+@pytest.mark.parametrize(
+    "changes, origin, allowed",
+    [
+        ({}, None, True),
+        ({"allow_algo": False}, None, False),
+        ({"allow_algo": False}, "example.com", True),
+        ({"allow_web_algo": False}, "example.com", False),
+        ({"allow_web_algo": False}, None, True),
+        ({"referer_host": "example.com"}, "Example.com", True),
+        ({"referer_host": "example.com"}, "evil.example", False),
+        ({"referer_host": "example.com"}, "", False),
+        ({"referer_host": "example.com"}, None, True),
+        ({"algo_acl": ()}, None, False),
+        ({"algo_acl": ("algo://author/*",)}, None, True),
+        ({"algo_acl": ("algo://author/Algo/*",)}, None, True),
+        ({"algo_acl": ("algo://author/Algo",)}, None, True),
+        ({"algo_acl": ("algo://author/Other", "algo://aut/*")}, None, False),
+    ],
+)
+def test_key_scopes(world: World, changes: dict[str, Any], origin: str | None, allowed: bool) -> None:
+    identity = replace(world.stranger, permissions=replace(EVERYTHING, **changes))
+
+    async def test(desk: Desk) -> None:
+        for reference in ("author/Algo", world.algorithm_id):
+            work = desk.invoker.admit(parse_reference(reference.encode()), identity, origin)
+            if allowed:
+                assert (await work).version == "0.10.0"
+            else:
+                with pytest.raises(NotAuthorized, match="Caller is not authorized to perform the operation: ") as problem:
+                    await work
+                assert (problem.value.status, problem.value.code) == (403, 2001)
+
+    at_desk(world, test)
+
+
+def test_the_algorithm_acts_for_its_caller(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        limited = replace(
+            world.stranger, key_id="k", permissions=KeyPermissions(allow_algo=True, algo_acl=("algo://author/Algo",))
+        )
+        await desk.call(limited, timeout=7.0)
+        [call] = desk.engine.calls
+        session = call.session
+        assert (call.timeout, call.body, call.request_id) == (7.0, b"1", "req-1")
+        assert session.account == world.stranger.account and session.key_id == "k"
+        assert session.permissions.allow_data and session.permissions.allow_data_write
+        assert not session.permissions.allow_algo_management
+        assert session.call is not None
+        assert (session.call.depth, session.call.owner, session.call.name) == (1, "author", "Algo")
+        assert session.call.algorithm_owner == world.author.account.id
+
+    at_desk(world, test)
+
+
+def test_concurrent_calls_of_an_account_are_limited(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        running = [await desk.start(world.author) for _ in range(2)]
+        await desk.call(world.author, output="void")
+        with pytest.raises(TooManyRequests) as problem:
+            await desk.call(world.author)
+        assert problem.value.status == 429 and problem.value.headers["Retry-After"]
+        assert "the limit is 3" in problem.value.message
+        other = await desk.start(world.stranger)
+        child = Identity(world.author.account, permissions=EVERYTHING, call=desk.engine.calls[0].session.call)
+        nested = await desk.start(child)
+        desk.engine.gate.set()
+        await asyncio.gather(*running, other, nested)
+        await asyncio.sleep(0)
+        assert (await desk.call(world.author))["result"] == 1
+        assert desk.invoker._trees == {} and desk.invoker._in_flight == {}
+
+    at_desk(world, test)
+
+
+def test_a_tree_makes_a_limited_number_of_calls(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        outer = await desk.start(world.author)
+        child = desk.engine.calls[0].session
+        nested = [await desk.start(child) for _ in range(2)]
+        grandchild = desk.engine.calls[-1].session
+        assert grandchild.call is not None and child.call is not None
+        assert (grandchild.call.depth, grandchild.call.session_id) == (2, child.call.session_id)
+        nested += [await desk.start(grandchild) for _ in range(2)]
+        for identity in (child, grandchild):
+            with pytest.raises(ChildCallLimit, match="may make 4 calls"):
+                await desk.call(identity)
+        desk.engine.gate.set()
+        await asyncio.gather(outer, *nested)
+        with pytest.raises(ApiProblem, match="has ended"):
+            await desk.call(child)
+
+    at_desk(world, test)
+
+
+def test_pipeline_enabled(world: World) -> None:
+    algorithm_id = world.add_algorithm("Alone", pipeline_enabled=False)
+    world.add_version(algorithm_id, "0.1.0", "public")
+
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        outer = await desk.start(world.author, reference="author/Alone")
+        with pytest.raises(NotAuthorized, match="algo://author/Alone may not call other algorithms"):
+            await desk.call(desk.engine.calls[0].session)
+        desk.engine.gate.set()
+        await outer
+
+    at_desk(world, test)
+
+
+def test_session_files_go_when_the_whole_tree_has_ended(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        await desk.call(world.author)
+        desk.engine.gate.clear()
+        outer = await desk.start(world.author)
+        session = desk.engine.calls[-1].session
+        assert session.call is not None
+        entry = (world.author.account.id, session.call.session_id)
+        desk.data.used.add(entry)
+        await desk.call(session, output="void")
+        outer.cancel()
+        await asyncio.wait([outer])
+        assert outer.cancelled() and desk.data.ended == []
+        desk.engine.gate.set()
+        await desk.invoker.drain()
+        assert desk.data.ended == [entry]
+
+    at_desk(world, test)
+
+
+def test_void_calls_are_waited_for_at_shutdown(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        assert await desk.call(world.author, output="void") == {"async": "void", "request_id": "req-1"}
+        asyncio.get_running_loop().call_later(0.1, desk.engine.gate.set)
+        await desk.invoker.drain()
+        assert desk.invoker._in_flight == {}
+        with pytest.raises(Unavailable):
+            await desk.call(world.author)
+
+    at_desk(world, test)
+
+
+def test_shutdown_does_not_wait_for_ever(world: World) -> None:
+    world.settings.shutdown_timeout = 0.1
+
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        await desk.call(world.author, output="void")
+        await desk.invoker.drain()
+        assert desk.invoker._in_flight == {}
+
+    at_desk(world, test)
+
+
+def test_void_failures_are_nobodys_error(world: World) -> None:
+    async def test(desk: Desk) -> None:
+        for outcome in (CallFailure("boom"), InvalidInput("bad")):
+            desk.engine.outcome = outcome
+            await desk.call(world.author, output="void")
+        await desk.invoker.drain()
+
+    at_desk(world, test)
+
+
+def test_nobody_is_somebody_else(world: World) -> None:
+    """Two calls of different accounts at once act as their own callers."""
+
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        tasks = [await desk.start(identity) for identity in (world.author, world.stranger)]
+        accounts = [call.session.account for call in desk.engine.calls]
+        assert accounts == [world.author.account, world.stranger.account]
+        sessions = {call.session.call.session_id for call in desk.engine.calls if call.session.call}
+        assert len(sessions) == 2
+        desk.engine.gate.set()
+        await asyncio.gather(*tasks)
+
+    at_desk(world, test)
