@@ -19,6 +19,8 @@ from urllib.parse import quote
 import pytest
 import requests
 from hosted_site import Caller, Site
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from Algorithmia.server.db.database import Database
 from Algorithmia.server.services import data as data_service
@@ -528,3 +530,55 @@ def _peak(pid: int) -> int:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024
+
+
+methods = st.sampled_from(["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"])
+segments = st.sampled_from(
+    [
+        ".my",
+        ".algo",
+        ".session",
+        "temp",
+        "c",
+        "f",
+        "..",
+        "%2e%2e",
+        "%2F",
+        "%00",
+        "%FF",
+        "data:",
+        "s3+x:",
+        "",
+        "+",
+        "%",
+        "o",
+    ]
+)
+odd_headers = st.dictionaries(
+    st.sampled_from(
+        ["Range", "If-Match", "If-None-Match", "If-Range", "If-Modified-Since", "Content-Type", "Accept", "Expect"]
+    ),
+    st.one_of(
+        st.sampled_from(["bytes=0-", "bytes=--", "*", '"', "W/", "100-continue", "text/plain\x80", "9" * 400]),
+        st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30),
+    ),
+    max_size=3,
+)
+queries = st.sampled_from(["", "?marker=%ff", "?acl=%00&acl", "?force=true&force=no", "?marker=n-4oKs", "?&&==&%"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(methods, st.lists(segments, max_size=6), queries, odd_headers, st.binary(max_size=40))
+def test_nothing_that_a_client_sends_is_the_servers_fault(
+    me: Caller, method: str, path: list[str], query: str, headers: dict[str, str], body: bytes
+) -> None:
+    connection = me.connect()
+    connection.putrequest(method, f"/v1/data/{'/'.join(path)}{query}", skip_accept_encoding=True)
+    for name, value in {"Authorization": str(me.key), **headers}.items():
+        connection.putheader(name, value.strip().encode("latin-1"))
+    if method not in ("GET", "HEAD"):
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(None if method in ("GET", "HEAD") else body)
+    response = connection.getresponse()
+    assert response.status < 500, response.read()
+    connection.close()
