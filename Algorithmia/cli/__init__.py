@@ -7,7 +7,7 @@ is imported only when it is called.
 import sys
 
 from . import exit_status
-from .context import Environment, UsageError
+from .context import CliError, Environment, OutputGone, UsageError
 from .parser import ParserExit, parse
 
 
@@ -22,13 +22,13 @@ def main(argv=None, env=None):
         status = _guarded(_words(sys.argv[1:] if argv is None else argv), env)
         env.flush()
         return status
-    except (IOError, OSError) as error:
-        from .failures import is_broken_pipe
-
-        if not is_broken_pipe(error):
-            raise
+    except OutputGone:
         env.abandon_stdout()  # whoever read the output has seen enough
         return exit_status.OK
+    except CliError as error:  # the last of the output could not be written
+        env.abandon_stdout()
+        env.complain(error.message)
+        return error.status
 
 
 def _guarded(argv, env):
@@ -36,6 +36,8 @@ def _guarded(argv, env):
     debug = "--debug-errors" in argv or bool(env.environ.get("ALGORITHMIA_DEBUG_ERRORS"))
     try:
         return _dispatch(argv, env) or exit_status.OK
+    except OutputGone:
+        raise
     except ParserExit:
         return exit_status.OK
     except KeyboardInterrupt as error:

@@ -2,6 +2,7 @@
 
 Nothing else under `cli` touches `sys.stdout` and its kin, so a test can run a command with streams of its own.
 """
+import errno
 import io
 import os
 import sys
@@ -30,21 +31,51 @@ class UsageError(CliError):
         self.usage = usage
 
 
+class OutputGone(Exception):
+    """Whoever read standard output has gone away."""
+
+
+class Output(object):
+    """A binary stream whose errors can't be mistaken for those of the network, which are also IOErrors."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, data):
+        # type: (bytes) -> int
+        """Write `data`. Raises OutputGone, or CliError if it can't be written."""
+        return self._guarded(self.stream.write, data)
+
+    def flush(self):
+        # type: () -> None
+        """Hand on what was written; raises as `write` does."""
+        self._guarded(self.stream.flush)
+
+    @staticmethod
+    def _guarded(do, *arguments):
+        try:
+            return do(*arguments)
+        except (IOError, OSError) as error:
+            if error.errno == errno.EPIPE:
+                raise OutputGone()
+            raise CliError("algo: can't write to standard output: %s" % (error.strerror or error))
+
+
 class Environment(object):
     """Streams and variables of one run.
 
-    stdin, stdout, stderr  binary streams
+    stdin, stdout, stderr  binary streams; stdout is an `Output`
     quiet                  leave out everything but results and errors
     """
 
     def __init__(self, stdin=None, stdout=None, stderr=None, environ=None):
         self._real_stdout = stdout is None
         self.stdin = _binary(sys.stdin, io.BytesIO) if stdin is None else stdin
-        self.stdout = _binary(sys.stdout, _discard) if stdout is None else stdout
+        self.stdout = Output(_binary(sys.stdout, _discard) if stdout is None else stdout)
         self.stderr = _binary(sys.stderr, _discard) if stderr is None else stderr
         self.environ = os.environ if environ is None else environ
         self.stdin_isatty = _isatty(self.stdin)
-        self.stdout_isatty = _isatty(self.stdout)
+        self.stdout_isatty = _isatty(self.stdout.stream)
         self.stderr_isatty = _isatty(self.stderr)
         self.quiet = False
 
@@ -76,8 +107,16 @@ class Environment(object):
         # type: (str) -> None
         """One line on standard error."""
         self.flush()  # so that a line of output comes before the error that followed it
-        self.stderr.write(encode(text) + b"\n")
-        self.stderr.flush()
+        self.complain(text)
+
+    def complain(self, text):
+        # type: (str) -> None
+        """One line on standard error, whatever became of standard output."""
+        try:
+            self.stderr.write(encode(text) + b"\n")
+            self.stderr.flush()
+        except (IOError, OSError):
+            pass  # nobody is there to be told
 
     def flush(self):
         # type: () -> None
@@ -87,7 +126,7 @@ class Environment(object):
     def abandon_stdout(self):
         # type: () -> None
         """Nobody reads standard output any more; keep the interpreter from complaining about that at exit."""
-        if self._real_stdout:
+        if self._real_stdout and sys.stdout is not None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
 

@@ -1,5 +1,4 @@
 """Errors in words: what is printed for an exception, and the exit status that goes with it."""
-import errno
 import socket
 
 from . import exit_status
@@ -7,9 +6,7 @@ from .context import CliError, UsageError
 
 
 def report(error, env, debug=False):
-    """Print `error` on standard error and return its exit status. A broken pipe is raised again: see `cli.main`."""
-    if is_broken_pipe(error):
-        raise error
+    """Print `error` on standard error and return its exit status."""
     if debug:
         import traceback
 
@@ -66,12 +63,6 @@ def local_reason(error):
     reason = getattr(error, "strerror", None) or str(error)
     name = getattr(error, "filename", None)
     return "%s: %s" % (name, reason[:1].lower() + reason[1:]) if name else reason
-
-
-def is_broken_pipe(error):
-    # type: (BaseException) -> bool
-    """Whether the reader of our output has gone. The SDK never lets a broken connection look like this."""
-    return isinstance(error, (IOError, OSError)) and getattr(error, "errno", None) == errno.EPIPE
 
 
 def each(items, action, env):

@@ -1,12 +1,18 @@
 """`cli(...)` runs a command line inside the test's own process, on streams of the test's own."""
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from Algorithmia import config
+from Algorithmia._compat import text_type
 from Algorithmia.cli import main
 from Algorithmia.cli.context import Environment
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Terminal(io.BytesIO):
@@ -40,7 +46,7 @@ def cli():
         stdin, stdout, stderr = io.BytesIO(options.get("stdin", b"")), stream(), stream()
         variables = dict({"COLUMNS": "100"}, **options.get("variables", {}))
         env = Environment(stdin=stdin, stdout=stdout, stderr=stderr, environ=variables)
-        status = main([str(word) for word in argv], env)
+        status = main([word if isinstance(word, text_type) else str(word) for word in argv], env)
         return Ran(stdout.getvalue(), stderr.getvalue(), status)
 
     return run
@@ -54,3 +60,31 @@ def profile():
         config.save_profile(name, config.Profile(api_key=key, api_server=address))
 
     return save
+
+
+@pytest.fixture
+def algo_process():
+    """``algo_process("cat", ..., **variables)``: the command line as a process that is still running."""
+    started = []
+
+    def start(*words, **variables):
+        nothing = open(os.devnull)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "Algorithmia"] + [str(word) for word in words],
+            stdin=nothing,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, PYTHONPATH=ROOT, **variables),
+            cwd=ROOT,
+        )
+        nothing.close()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        process.stderr.close()

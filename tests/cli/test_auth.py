@@ -4,12 +4,12 @@ import os
 import stat
 
 import pytest
+from wire import WireServer, answer, unused_address
 
 from Algorithmia import config
 from Algorithmia.CLI import CLI
 from Algorithmia.cli import auth
 from Algorithmia.cli.context import Environment
-from wire import WireServer, answer, unused_address
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 ALICE = answer({"folders": [{"name": "alice"}]}, headers=["X-Data-Type: directory"])

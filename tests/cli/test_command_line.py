@@ -108,8 +108,11 @@ def test_path_after_double_dash():
     assert parsed("rm", "--", "--profile").paths == ["--profile"]
 
 
-@pytest.mark.parametrize("option, value", [("-d", "-5"), ("-d", "--profile"), ("-t", "-x"), ("--data", "-x"), ("-d", ""),
-                                           ("-j", "-1"), ("-t", "=a"), ("-t", "--text")])
+@pytest.mark.parametrize(
+    "option, value",
+    [("-d", "-5"), ("-d", "--profile"), ("-t", "-x"), ("--data", "-x"), ("-d", ""), ("-j", "-1"), ("-t", "=a"),
+     ("-t", "--text")],
+)  # fmt: skip
 def test_input_values_may_look_like_options(option, value):
     args = parsed("run", "demo/Hello", option, value, "--profile", "p")
     assert args.inputs[0][2] == value and args.profile == "p"

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-
-from Algorithmia.cli.run import detect
 from wire import WireServer, answer, unused_address
+
+from Algorithmia._compat import native
+from Algorithmia.cli.run import detect
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
 
@@ -16,7 +17,7 @@ def result(value, kind, **metadata):
 
 @pytest.fixture
 def call(cli, profile):
-    """``call(reply, *words)``: runs ``algo run`` against a platform that answers `reply`; the request is ``.request``."""
+    """``call(reply, *words)`` runs ``algo run`` against a platform that answers `reply`; adds the ``.request``."""
 
     def run(reply, *words, **options):
         with WireServer(reply) as platform:
@@ -34,16 +35,17 @@ def call(cli, profile):
 @pytest.mark.parametrize(
     "data, content_type",
     [
-        (b"HAL 9000", "text"), (b"", "text"), (u"\u00fc".encode("utf-8"), "text"), (b"NaN", "text"), (b"-Infinity", "text"),
+        (b"HAL 9000", "text"), (b"", "text"), (b"\xc3\xbc", "text"), (b"NaN", "text"), (b"-Infinity", "text"),
         (b"'a'", "text"), (b"{a:1}", "text"), (b"[1,2", "text"), (b"1 2", "text"), (b"[" * 100000, "text"),
-        (b"19635", "json"), (b'"quoted"', "json"), (b"null", "json"), (b' {"a": [1, 2.5e3]}\n', "json"), (b"-1", "json"),
-        (b"9" * 5000, "json"),
+        (b"19635", "json"), (b'"quoted"', "json"), (b"null", "json"), (b' {"a": [1, 2.5e3]}\n', "json"),
+        (b"-1", "json"), (b"9" * 5000, "json"),
         (PNG, "binary"), (b"\xff", "binary"),
     ],
     ids=lambda value: None if isinstance(value, str) else repr(value[:12]),
 )  # fmt: skip
 def test_detection(data, content_type):
-    assert detect(data).startswith({"text": "text/plain", "json": "application/json", "binary": "application/octet"}[content_type])
+    expected = {"text": "text/plain; charset=utf-8", "json": "application/json", "binary": "application/octet-stream"}
+    assert detect(data) == expected[content_type]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_data_of_a_single_dash_is_data(call):
 
 
 def test_non_ascii_text(call):
-    assert call(result("ok", "text"), "-d", u"\u00fcn\u00ef".encode("utf-8").decode("utf-8")).request.body == u"\u00fcn\u00ef".encode("utf-8")
+    assert call(result("ok", "text"), "-d", u"\u00fcn\u00ef").request.body == u"\u00fcn\u00ef".encode("utf-8")
 
 
 @pytest.mark.parametrize("words", [(), ("-d", "1", "-t", "2"), ("-d", "1", "-d", "2"), ("-d", "1", "-B", "-")])
@@ -253,7 +255,8 @@ def test_closed_service_says_what_to_do(cli, monkeypatch):
 
 
 def test_hello(algo):
-    for words in (("-d", "HAL 9000", "demo/Hello"), ("demo/Hello", "-d", "HAL 9000"), ("demo/Hello/", "-d", "HAL 9000")):
+    data = ("-d", "HAL 9000")
+    for words in (data + ("demo/Hello",), ("demo/Hello",) + data, data + ("demo/Hello/",)):
         ran = algo("run", *words)
         assert (ran.status, ran.text) == (0, "Hello HAL 9000\n"), ran
 
@@ -265,7 +268,7 @@ def test_hello_with_the_documented_options(algo, tmpdir):
 
 
 def test_values_come_back(algo):
-    ran = algo("run", "util/Echo", "-d", u'{"a": ["\u00fc", 1.5, null]}'.encode("utf-8").decode("utf-8"))
+    ran = algo("run", "util/Echo", "-d", native(u'{"a": ["\u00fc", 1.5, null]}'))
     assert ran.json == {"a": [u"\u00fc", 1.5, None]}
     everything = bytes(bytearray(range(256)))
     assert algo("run", "util/Echo", "-D", "-", stdin=everything).stdout == everything
