@@ -14,6 +14,15 @@ from ._version import __version__
 from .client import Client
 from .handler import Handler
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional, Tuple  # noqa: F401
+
+    from ._types import CaCert  # noqa: F401
+    from .algorithm import Algorithm  # noqa: F401
+    from .datadirectory import AdvancedDataDirectory  # noqa: F401
+    from .datafile import AdvancedDataFile  # noqa: F401
+
 __all__ = [
     "ADK",
     "Client",
@@ -31,16 +40,16 @@ __all__ = [
 ]
 
 # Credentials of the default client; set them at any time.
-apiKey = None
-apiAddress = None
+apiKey = None  # type: Optional[str]
+apiAddress = None  # type: Optional[str]
 
-defaultClient = None
-_default_from = None  # the settings that defaultClient was made with
+defaultClient = None  # type: Optional[Client]
+_default_from = None  # type: Optional[Tuple[Optional[str], ...]]  # the settings that defaultClient was made with
 _default_lock = _threading.Lock()
 
 
 def client(api_key=None, api_address=None, ca_cert=None, bearer_token=None, profile=None):
-    # type: (str, str, object, str, str) -> Client
+    # type: (Optional[str], Optional[str], CaCert, Optional[str], Optional[str]) -> Client
     """A `Client`; what is not given comes from `apiKey`/`apiAddress` of this module, the environment, the default
     profile, or is the embedded platform. Raises ConfigError for an unusable address or profile."""
     if profile is None:
@@ -73,25 +82,25 @@ def getApiAddress():
 
 
 def algo(algoRef):
-    # type: (str) -> object
+    # type: (str) -> Algorithm
     """The `Algorithm` that `algoRef` names, on the default client."""
     return getDefaultClient().algo(algoRef)
 
 
 def file(dataUrl):
-    # type: (str) -> object
+    # type: (str) -> AdvancedDataFile
     """The file at `dataUrl`, on the default client."""
     return getDefaultClient().file(dataUrl)
 
 
 def dir(dataUrl):
-    # type: (str) -> object
+    # type: (str) -> AdvancedDataDirectory
     """The directory at `dataUrl`, on the default client."""
     return getDefaultClient().dir(dataUrl)
 
 
 def handler(apply_func, load_func=lambda: None):
-    # type: (object, object) -> Handler
+    # type: (Callable[..., Any], Callable[..., Any]) -> Handler
     """A `Handler`: the older way for an algorithm to serve its `apply_func`."""
     return Handler(apply_func, load_func)
 

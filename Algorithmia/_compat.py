@@ -6,6 +6,10 @@ import sys
 
 import six
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Text  # noqa: F401
+
 PY2 = six.PY2
 text_type = six.text_type
 string_types = six.string_types
@@ -21,7 +25,7 @@ if PY2:
         return quote(data, safe + "~")
 
     def unquote_text(text):
-        # type: (str) -> six.text_type
+        # type: (str) -> Text
         """Percent-decode `text` as UTF-8."""
         if isinstance(text, text_type):
             text = text.encode("utf-8")
@@ -41,7 +45,7 @@ else:
         return unquote_to_bytes(text).decode("utf-8")
 
     def getproxies():
-        # type: () -> dict
+        # type: () -> Dict[str, str]
         """Proxies that the environment names, by scheme. urllib.request is heavy, so it is imported on first use."""
         from urllib.request import getproxies as find
 
@@ -56,27 +60,27 @@ else:
 
 
 def to_bytes(value):
-    # type: (object) -> bytes
+    # type: (Any) -> bytes
     """`value` (text, or bytes-like) as bytes; text as UTF-8."""
     if isinstance(value, text_type):
         return value.encode("utf-8")
-    return bytes(value)  # type: ignore[call-overload]
+    return bytes(value)
 
 
 def native(value):
-    # type: (object) -> str
+    # type: (Any) -> str
     """`value` as the native string type: bytes on 2.7, text on 3."""
     if PY2 and isinstance(value, text_type):
-        return value.encode("utf-8")  # type: ignore[return-value]
+        return value.encode("utf-8")
     if not PY2 and isinstance(value, bytes):
         return value.decode("utf-8")
-    return value  # type: ignore[return-value]
+    return value
 
 
 def to_text(value):
-    # type: (object) -> six.text_type
+    # type: (Any) -> Text
     """`value` (text or UTF-8 bytes) as text."""
-    return value.decode("utf-8") if isinstance(value, bytes) else value  # type: ignore[return-value]
+    return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def replace_file(source, target):

@@ -1,11 +1,15 @@
 """Who may read a hosted collection. API document: "ACLs" of the Data API."""
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional  # noqa: F401
+
 
 class AclInner(object):
     """One kind of access: `pseudonym` for people and `acl_string` on the wire (None: nobody but the owner)."""
 
     def __init__(self, pseudonym, acl_string):
-        # type: (str, object) -> None
+        # type: (str, Optional[str]) -> None
         self.pseudonym = pseudonym
         self.acl_string = acl_string
 
@@ -25,7 +29,7 @@ class AclType(object):
 
     @staticmethod
     def from_acl_response(acl_list):
-        # type: (list) -> AclInner
+        # type: (Optional[List[str]]) -> AclInner
         """The kind that the wire's list stands for. Raises ValueError for one that the API doesn't have."""
         if not acl_list:
             return AclType.private
@@ -48,12 +52,12 @@ class Acl(object):
 
     @staticmethod
     def from_acl_response(acl_response):
-        # type: (dict) -> Acl
+        # type: (Dict[str, Any]) -> Acl
         """The permissions in an ``acl`` object of the API."""
         return Acl(AclType.from_acl_response(acl_response.get("read", [])))
 
     def to_api_param(self):
-        # type: () -> dict
+        # type: () -> Dict[str, List[str]]
         """The ``acl`` object of the API."""
         return {"read": [] if self.read_acl.acl_string is None else [self.read_acl.acl_string]}
 

@@ -8,69 +8,84 @@ import json
 from . import errors
 from .documents import wrap
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Optional  # noqa: F401
 
-class AlgorithmManagement(object):
+    from ._types import Json, ManagementBase  # noqa: F401
+    from .documents import Document  # noqa: F401
+else:
+    ManagementBase = object
+
+
+class AlgorithmManagement(ManagementBase):
     """The management half of `Algorithm`; needs `self.client` and `self.ref`."""
 
     def create(self, details, settings, version_info=None, source=None, scmsCredentials=None):
-        # type: (dict, dict, dict, dict, dict) -> dict
-        """Create this algorithm with `details` and `settings` (see the API document). Raises ConflictError if it exists."""
+        # type: (Json, Json, Optional[Json], Optional[Json], Optional[Json]) -> Document
+        """Create this algorithm with `details` and `settings` (see the API document).
+
+        Raises ConflictError if it exists.
+        """
         body = _given(details=details, settings=settings, version_info=version_info, source=source,
                       scmsCredentials=scmsCredentials)
-        body["name"] = self.ref.name  # type: ignore[attr-defined]
-        return self._manage("POST", "", body, path="/v1/algorithms/" + self.ref.owner)  # type: ignore[attr-defined]
+        body["name"] = self.ref.name
+        return self._manage("POST", "", body, path="/v1/algorithms/" + self.ref.owner)
 
     def update(self, details=None, settings=None, version_info=None, source=None, scmsCredentials=None):
-        # type: (dict, dict, dict, dict, dict) -> dict
+        # type: (Optional[Json], Optional[Json], Optional[Json], Optional[Json], Optional[Json]) -> Document
         """Change what is given; the rest stays."""
         body = _given(details=details, settings=settings, version_info=version_info, source=source,
                       scmsCredentials=scmsCredentials)
         return self._manage("PUT", "", body)
 
     def publish(self, details=None, settings=None, version_info=None, source=None, scmsCredentials=None):
-        # type: (dict, dict, dict, dict, dict) -> dict
-        """Publish the newest successful build as the next version; ``version_info["version_type"]`` says which part grows."""
+        # type: (Optional[Json], Optional[Json], Optional[Json], Optional[Json], Optional[Json]) -> Document
+        """Publish the newest successful build as the next version.
+
+        ``version_info["version_type"]`` says which part of the number grows.
+        """
         body = _given(details=details, settings=settings, version_info=version_info, source=source,
                       scmsCredentials=scmsCredentials)
         return self._manage("POST", "/versions", body)
 
     def compile(self):
-        # type: () -> dict
+        # type: () -> Document
         """Build the newest source and wait for the build to end."""
         return self._manage("POST", "/compile", {}, read_timeout=None)
 
     def info(self, algo_hash=None):
-        # type: (str) -> dict
+        # type: (Optional[str]) -> Document
         """This algorithm, or its version built from commit `algo_hash`."""
         return self._manage("GET", "/versions/%s" % algo_hash if algo_hash else "")
 
     def versions(self, limit=None, marker=None, published=None, callable=None):
-        # type: (int, str, bool, bool) -> dict
+        # type: (Optional[int], Optional[str], Optional[bool], Optional[bool]) -> Document
         """A page of versions under ``results``; `published` and `callable` filter when they are not None."""
         query = {"limit": limit, "marker": marker, "published": published, "callable": callable}
         return self._manage("GET", "/versions", query=query)
 
     def get_builds(self, limit=56, marker=None):
-        # type: (int, str) -> dict
+        # type: (Optional[int], Optional[str]) -> Document
         """A page of builds, newest first, under ``results``."""
         return self._manage("GET", "/builds", query={"limit": limit, "marker": marker})
 
     builds = get_builds
 
     def get_build(self, build_id):
-        # type: (str) -> dict
+        # type: (str) -> Document
         """One build."""
         return self._manage("GET", "/builds/%s" % build_id)
 
     def get_build_logs(self, build_id):
-        # type: (str) -> dict
+        # type: (str) -> Document
         """The log of one build under ``logs``."""
         return self._manage("GET", "/builds/%s/logs" % build_id)
 
     build_logs = get_build_logs
 
     def get_scm_status(self):
-        # type: () -> dict
+        # type: () -> Document
         """State of the source hosting."""
         return self._manage("GET", "/scm/status")
 
@@ -89,14 +104,14 @@ class AlgorithmManagement(object):
         return self._manage("GET", "")["id"]
 
     def get_secrets(self):
-        # type: () -> dict
+        # type: () -> Document
         """The algorithm's secrets, without their values."""
         return self._manage("GET", "/secrets", path="/v1/algorithms/" + self.get_algorithm_id())
 
     def set_secret(self, short_name, secret_key, secret_value, description=None):
-        # type: (str, str, str, str) -> dict
+        # type: (str, str, str, Optional[str]) -> Document
         """Store `secret_value` for the algorithm's workers as environment variable `secret_key`."""
-        providers = self.client.get_secret_providers()  # type: ignore[attr-defined]
+        providers = self.client.get_secret_providers()
         default = [provider for provider in providers if provider.get("isDefault")] or providers[:1]
         algorithm_id = self.get_algorithm_id()
         body = {
@@ -111,20 +126,20 @@ class AlgorithmManagement(object):
         return self._manage("POST", "/secrets", body, path="/v1/algorithms/" + algorithm_id)
 
     def _manage(self, method, rest, body=None, query=None, path=None, **options):
-        # type: (str, str, object, dict, str, object) -> dict
+        # type: (str, str, Any, Optional[Json], Optional[str], **Any) -> Any
         """One management request about this algorithm; `rest` follows the algorithm's (or the given) path."""
-        response = self.client.request(  # type: ignore[attr-defined]
+        response = self.client.request(
             method,
-            (path or self.ref.resource_path) + rest,  # type: ignore[attr-defined]
+            (path or self.ref.resource_path) + rest,
             query,
             None if body is None else json.dumps(body),
             None if body is None else "application/json",
-            subject="algo://" + self.ref.path,  # type: ignore[attr-defined]
+            subject="algo://" + self.ref.path,
             **options
         )
-        return wrap(self.client._parsed(response))  # type: ignore[attr-defined]
+        return wrap(self.client._parsed(response))
 
 
 def _given(**members):
-    # type: (**object) -> dict
+    # type: (**Any) -> Json
     return {name: value for name, value in members.items() if value is not None}

@@ -4,6 +4,10 @@ import base64
 from . import errors
 from ._compat import to_bytes
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional  # noqa: F401
+
 # Scripts written for the 1.x client import this name from here.
 AlgoException = errors.AlgorithmException
 
@@ -18,14 +22,14 @@ class Metadata(object):
     """
 
     def __init__(self, metadata):
-        # type: (dict) -> None
-        self.content_type = metadata.get("content_type")
-        self.duration = metadata.get("duration")
-        self.stdout = metadata.get("stdout")
+        # type: (Dict[str, Any]) -> None
+        self.content_type = metadata.get("content_type")  # type: Optional[str]
+        self.duration = metadata.get("duration")  # type: Optional[float]
+        self.stdout = metadata.get("stdout")  # type: Optional[str]
         self.full_metadata = metadata
 
     def __getitem__(self, key):
-        # type: (str) -> object
+        # type: (str) -> Any
         return self.full_metadata[key]
 
     def __repr__(self):
@@ -41,7 +45,7 @@ class AlgoResponse(object):
     """The result of a call, decoded, and its `Metadata`. Notebooks show JSON indented and images as images."""
 
     def __init__(self, result, metadata):
-        # type: (object, Metadata) -> None
+        # type: (Any, Metadata) -> None
         self.result = result
         self.metadata = metadata
 
@@ -51,7 +55,7 @@ class AlgoResponse(object):
 
     @staticmethod
     def create_algo_response(response):
-        # type: (dict) -> AlgoResponse
+        # type: (Dict[str, Any]) -> AlgoResponse
         """The response for a parsed answer document. Raises AlgorithmException if it holds an error."""
         if "error" in response:
             raise errors.from_error_member(response["error"])
@@ -66,7 +70,7 @@ class AlgoResponse(object):
     from_document = create_algo_response
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        # type: (object, object) -> dict
+        # type: (Any, Any) -> Dict[str, Any]
         """Rich display for Jupyter."""
         from .notebook import response_bundle
 
@@ -74,7 +78,7 @@ class AlgoResponse(object):
 
 
 def _native(value):
-    # type: (object) -> object
+    # type: (Any) -> Any
     from ._compat import native, text_type
 
     return native(value) if isinstance(value, text_type) else value

@@ -6,9 +6,18 @@ import json
 from enum import Enum
 
 from . import errors
-from ._compat import text_type
+from ._compat import PY2, text_type
 from .algo_manage import AlgorithmManagement
 from .uri import AlgorithmRef
+
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional, Tuple, Union  # noqa: F401
+
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+
+    from .algo_response import AlgoResponse  # noqa: F401
+    from .client import Client  # noqa: F401
 
 DEFAULT_TIMEOUT = 300
 # What the network and the queue may add to an algorithm's own time limit before the client stops waiting.
@@ -24,14 +33,14 @@ class OutputType(Enum):
 
 
 def encode_input(value):
-    # type: (object) -> tuple
+    # type: (Any) -> Tuple[bytes, str]
     """``(body, content type)`` of an input: text, bytes (or bytearray), else JSON; None is JSON null.
 
     Raises TypeError if the value can't be written as JSON.
     """
     if isinstance(value, text_type):
         return value.encode("utf-8"), "text/plain; charset=utf-8"
-    if isinstance(value, str):  # bytes on 2.7, where they are what people write text in
+    if PY2 and isinstance(value, bytes):  # what people write text in there
         return value, "text/plain; charset=utf-8"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value), "application/octet-stream"
@@ -55,7 +64,7 @@ class Algorithm(AlgorithmManagement):
     """
 
     def __init__(self, client, algoRef):
-        # type: (object, str) -> None
+        # type: (Client, str) -> None
         self.client = client
         self.ref = AlgorithmRef(algoRef)
         self.path = self.ref.path
@@ -64,15 +73,16 @@ class Algorithm(AlgorithmManagement):
         self.version = self.ref.version
         self.url = self.ref.call_path
         self.output_type = OutputType.default
-        self.query_parameters = {}  # type: dict
-        self.set_options(**self.ref.query)
+        self.query_parameters = {}  # type: Dict[str, Any]
+        options = self.ref.query  # type: Dict[str, Any]
+        self.set_options(**options)
 
     def __repr__(self):
         # type: () -> str
         return "Algorithm(%r)" % self.path
 
     def set_options(self, timeout=DEFAULT_TIMEOUT, stdout=False, output=OutputType.default, **query_parameters):
-        # type: (float, bool, OutputType, object) -> Algorithm
+        # type: (Optional[float], bool, Union[OutputType, str], **Any) -> Algorithm
         """Choose the options of the calls to come and return this object.
 
         timeout  seconds that the algorithm may run; the platform's maximum is 3000
@@ -80,19 +90,20 @@ class Algorithm(AlgorithmManagement):
         output   an `OutputType`, or its name
         others are passed to the platform as they are
         """
-        output = OutputType(output) if not isinstance(output, OutputType) else output
+        output_type = OutputType(output) if not isinstance(output, OutputType) else output
         options = dict(query_parameters, timeout=timeout, stdout=stdout)
         # Replaced, never changed: a call in another thread sees the options from before or after, whole.
-        self.output_type, self.query_parameters = output, options
+        self.output_type, self.query_parameters = output_type, options
         return self
 
     def pipe(self, input1):
-        # type: (object) -> object
+        # type: (Any) -> AlgoResponse
         """Call the algorithm with `input1` and wait for its result.
 
         Text is sent as text, bytes and bytearray as binary, anything else as JSON.
         Returns an `AlgoResponse`; for ``OutputType.raw`` the bare result (text, or bytes of a binary result); for
-        ``OutputType.void`` an `AsyncResponse`.
+        ``OutputType.void`` an `AsyncResponse`. Type checkers are told `AlgoResponse`, what nearly every call
+        gives: annotate the variable that takes another one with ``typing.Any``.
 
         Raises AlgorithmException itself if the algorithm failed; its subclasses of RefusedError (NotFoundError,
         PermissionDeniedError, TooLargeError, TooManyRequestsError, ...) if the platform refused; UnreachableError.
@@ -107,13 +118,14 @@ class Algorithm(AlgorithmManagement):
         if output is OutputType.void or "async" in document or "async_protocol" in document:
             from .async_response import AsyncResponse
 
-            return AsyncResponse(document)
+            accepted = AsyncResponse(document)  # type: Any
+            return accepted
         from .algo_response import AlgoResponse
 
         return AlgoResponse.create_algo_response(document)
 
     def call(self, body, content_type, output=None):
-        # type: (object, str, OutputType) -> object
+        # type: (bytes, str, Optional[OutputType]) -> BaseHTTPResponse
         """The call as HTTP: POST `body` (bytes) and return urllib3's response. `pipe` is built on it."""
         query = dict(self.query_parameters)
         output = output or self.output_type
@@ -121,10 +133,10 @@ class Algorithm(AlgorithmManagement):
             query["output"] = output.value
         timeout = query.get("timeout")
         try:
-            wait = float(timeout) + _GRACE if timeout is not None else None
+            wait = float(timeout) + _GRACE if timeout is not None else None  # type: Optional[float]
         except (TypeError, ValueError):
             wait = DEFAULT_TIMEOUT + _GRACE  # the platform says what is wrong with it
-        return self.client.request(  # type: ignore[attr-defined]
+        return self.client.request(
             "POST",
             self.url,
             query,
@@ -137,23 +149,23 @@ class Algorithm(AlgorithmManagement):
 
 
 def _decode(response):
-    # type: (object) -> dict
-    data = response.data  # type: ignore[attr-defined]
+    # type: (BaseHTTPResponse) -> Dict[str, Any]
+    data = response.data
     try:
         document = json.loads(data.decode("utf-8"))
     except ValueError:
         document = None
     if not isinstance(document, dict):
         raise errors.ApiInternalError(
-            "the answer to the call is not the API's JSON document: %r" % (data[:80],), status=response.status  # type: ignore[attr-defined]
+            "the answer to the call is not the API's JSON document: %r" % (data[:80],), status=response.status
         )
     return document
 
 
 def _raw_result(response):
-    # type: (object) -> object
-    data = response.data  # type: ignore[attr-defined]
-    if response.headers.get("Content-Type", "text/plain").startswith("application/octet-stream"):  # type: ignore[attr-defined]
+    # type: (BaseHTTPResponse) -> Any
+    data = response.data
+    if response.headers.get("Content-Type", "text/plain").startswith("application/octet-stream"):
         return data
     try:
         return data.decode("utf-8")

@@ -4,6 +4,10 @@ import shutil
 import tarfile
 import zipfile
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import IO, Any  # noqa: F401
+
 MAX_UNPACKED = 20 * 1024 * 1024 * 1024
 MAX_RATIO = 1100  # beyond what deflate reaches on real data
 _COPY = 1024 * 1024
@@ -47,10 +51,10 @@ def unpack(archive, directory):
 
 
 def unpack_tar(fileobj, directory):
-    # type: (object, str) -> None
+    # type: (IO[bytes], str) -> None
     """Unpack a gzipped tar, files and directories only, into `directory`. Raises ValueError as `unpack` does."""
     total = 0
-    with tarfile.open(fileobj=fileobj, mode="r:gz") as source:  # type: ignore[arg-type]
+    with tarfile.open(fileobj=fileobj, mode="r:gz") as source:
         for member in source:
             target = safe_join(directory, member.name)
             total += member.size
@@ -60,8 +64,9 @@ def unpack_tar(fileobj, directory):
                 _make(target)
             elif member.isfile():
                 _make(os.path.dirname(target))
+                content = source.extractfile(member)  # type: Any  # None only for what is no file
                 with open(target, "wb") as output:
-                    shutil.copyfileobj(source.extractfile(member), output, _COPY)  # type: ignore[type-var]
+                    shutil.copyfileobj(content, output, _COPY)
                 os.chmod(target, 0o755 if member.mode & 0o100 else 0o644)
             else:
                 raise ValueError("the archive holds something that is neither file nor directory: %r" % member.name)

@@ -12,11 +12,42 @@ from ._version import __version__
 from .organizations import OrganizationMethods
 from .uri import api_path, is_local, parse_data_uri
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import (  # noqa: F401
+        Any,
+        ContextManager,
+        Dict,
+        List,
+        Mapping,
+        NamedTuple,
+        NoReturn,
+        Optional,
+        Sequence,
+        Union,
+    )
+
+    import requests  # noqa: F401
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+
+    from ._types import Body, CaCert, Query, ReadTimeout, Sender  # noqa: F401
+    from .algorithm import Algorithm  # noqa: F401
+    from .datadirectory import AdvancedDataDirectory  # noqa: F401
+    from .datafile import AdvancedDataFile  # noqa: F401
+    from .insights import Insights  # noqa: F401
+    from .transport import Transport  # noqa: F401
+
+    _Request = NamedTuple(
+        "_Request", [("method", str), ("target", str), ("headers", Dict[str, str]), ("body", Body)]
+    )
+else:
+    _Request = namedtuple("Request", "method target headers body")
+
 USER_AGENT = "algorithmia-python/%s" % __version__
 _UNSET = Ellipsis
 
 
-class Request(namedtuple("Request", "method target headers body")):
+class Request(_Request):
     """One HTTP request, ready to send: `target` is the percent-encoded path and query."""
 
     __slots__ = ()
@@ -42,19 +73,19 @@ class Client(OrganizationMethods):
 
     def __init__(self, apiKey=None, apiAddress=None, caCert=None, bearerToken=None, profile=None, timeout=60.0,
                  retries=3):
-        # type: (str, str, object, str, str, float, int) -> None
+        # type: (Optional[str], Optional[str], CaCert, Optional[str], Optional[str], Optional[float], int) -> None
         connection = config.resolve(apiKey, apiAddress, caCert, bearerToken, profile)
         self.apiKey = _header_value(connection.api_key, "API key")
         self.bearerToken = _header_value(connection.bearer_token, "bearer token")
         self.ca_cert = connection.ca_cert
         self.source = connection.source
-        self._address = connection.address
+        self._address = connection.address  # type: Any  # None until the embedded platform runs
         self._embedded = connection.source is config.EMBEDDED
         self._timeout = timeout
         self._retries = retries
         self._lock = threading.Lock()
-        self._transport = None  # type: object
-        self._session = None  # type: object
+        self._transport = None  # type: Optional[Transport]
+        self._session = None  # type: Optional[requests.Session]
         self._pid = os.getpid()
 
     def __repr__(self):
@@ -62,14 +93,14 @@ class Client(OrganizationMethods):
         return "Client(%r)" % (self._address or config.EMBEDDED)
 
     def __getstate__(self):
-        # type: () -> dict
+        # type: () -> Dict[str, Any]
         """Clients travel to other processes without their connections."""
         state = self.__dict__.copy()
         state.update(_lock=None, _transport=None, _session=None)
         return state
 
     def __setstate__(self, state):
-        # type: (dict) -> None
+        # type: (Dict[str, Any]) -> None
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
@@ -92,7 +123,7 @@ class Client(OrganizationMethods):
 
     @property
     def requestSession(self):
-        # type: () -> object
+        # type: () -> requests.Session
         """A requests.Session with this client's settings. Once taken, every request of the client goes through it, so
         that adapters, proxies or hooks set on it apply."""
         if self._session is None:
@@ -105,32 +136,41 @@ class Client(OrganizationMethods):
         return self._session
 
     def algo(self, algoRef):
-        # type: (str) -> object
+        # type: (str) -> Algorithm
         """The `Algorithm` that `algoRef` names: ``OWNER/NAME[/VERSION]``. Raises ValueError for anything else."""
         from .algorithm import Algorithm
 
         return Algorithm(self, algoRef)
 
     def file(self, dataUrl, cleanup=False):
-        # type: (str, bool) -> object
-        """The file at `dataUrl`: a data URI, or ``file://PATH`` for a local one. No request is made."""
+        # type: (str, bool) -> AdvancedDataFile
+        """The file at `dataUrl`: a data URI, or ``file://PATH`` for a local one. No request is made.
+
+        Type checkers are told `AdvancedDataFile`; a local one is a `LocalDataFile`, with the same verbs.
+        """
         from .datafile import AdvancedDataFile, LocalDataFile
 
         if is_local(dataUrl):
-            return LocalDataFile(self, dataUrl)
+            local = LocalDataFile(self, dataUrl)  # type: Any
+            return local
         return AdvancedDataFile(self, dataUrl, cleanup)
 
     def dir(self, dataUrl):
-        # type: (str) -> object
-        """The directory at `dataUrl`: a data URI, or ``file://PATH`` for a local one. No request is made."""
+        # type: (str) -> AdvancedDataDirectory
+        """The directory at `dataUrl`: a data URI, or ``file://PATH`` for a local one. No request is made.
+
+        Type checkers are told `AdvancedDataDirectory`; a local one is a `LocalDataDirectory`, with the same
+        verbs, whose `list` gives names.
+        """
         from .datadirectory import AdvancedDataDirectory, LocalDataDirectory
 
         if is_local(dataUrl):
-            return LocalDataDirectory(self, dataUrl)
+            local = LocalDataDirectory(self, dataUrl)  # type: Any
+            return local
         return AdvancedDataDirectory(self, dataUrl)
 
     def data_type(self, uri):
-        # type: (str) -> object
+        # type: (str) -> Optional[str]
         """``"file"``, ``"directory"`` or None: what is at a data URI."""
         connector, path = parse_data_uri(uri)
         try:
@@ -142,12 +182,12 @@ class Client(OrganizationMethods):
     def username(self):
         # type: () -> str
         """Name of the account that the credentials belong to (the one entry of ``data://``)."""
-        return next(iter(self.dir("data://").list())).path  # type: ignore[attr-defined]
+        return next(iter(self.dir("data://").list())).path
 
     # -- the funnel ---------------------------------------------------------------------------------------------
 
     def build_request(self, method, path, query=None, body=None, content_type=None, headers=None):
-        # type: (str, str, object, object, str, dict) -> Request
+        # type: (str, str, Query, Body, Optional[str], Optional[Mapping[str, str]]) -> Request
         """The request for an API path, with credentials; nothing is sent.
 
         path   percent-encoded, as `Algorithmia.uri` makes it
@@ -171,16 +211,30 @@ class Client(OrganizationMethods):
             target += "?" + encoded
         return Request(method, target, all_headers, body)
 
-    def request(self, method, path, query=None, body=None, content_type=None, headers=None, stream=False,
-                read_timeout=_UNSET, retry=True, family=errors.OTHER, subject=None, also_ok=()):
-        # type: (str, str, object, object, str, dict, bool, object, bool, str, str, tuple) -> object
+    def request(
+        self,
+        method,  # type: str
+        path,  # type: str
+        query=None,  # type: Query
+        body=None,  # type: Body
+        content_type=None,  # type: Optional[str]
+        headers=None,  # type: Optional[Mapping[str, str]]
+        stream=False,  # type: bool
+        read_timeout=_UNSET,  # type: ReadTimeout
+        retry=True,  # type: bool
+        family=errors.OTHER,  # type: str
+        subject=None,  # type: Optional[str]
+        also_ok=(),  # type: Sequence[int]
+    ):
+        # type: (...) -> BaseHTTPResponse
         """Send one request; every request of the SDK comes through here.
 
         Returns urllib3's response (``.status``, ``.headers``, ``.data``); with `stream` its body is still to be read.
         family, subject  what the request is about, for the error (see `errors.from_response`)
         also_ok          statuses beside 2xx that are not errors for this request
 
-        Raises ApiError subclasses only: `RefusedError` and `ApiInternalError` for an answer, `UnreachableError` for none.
+        Raises ApiError subclasses only: `RefusedError` and `ApiInternalError` for an answer, `UnreachableError` for
+        none.
         """
         if self._address is None:
             self._connect_embedded()
@@ -188,10 +242,10 @@ class Client(OrganizationMethods):
         response = self._send(request, stream, read_timeout, retry, subject)
         if 200 <= response.status < 300 or response.status in also_ok:
             return response
-        return self._refuse(response, family, subject)
+        self._refuse(response, family, subject)
 
     def _send(self, request, stream, read_timeout, retry, subject):
-        # type: (Request, bool, object, bool, str) -> object
+        # type: (Request, bool, ReadTimeout, bool, Optional[str]) -> BaseHTTPResponse
         from urllib3.exceptions import HTTPError
 
         if read_timeout is _UNSET:
@@ -208,34 +262,35 @@ class Client(OrganizationMethods):
                 # A platform that was stopped or killed comes back, maybe on another port; nothing was sent to it.
                 if self._embedded and not restarted and unreachable.before_sending(error):
                     restarted = True
-                    self._connect_embedded()
+                    self._connect_embedded(failed=self._address)
                     continue
                 problem = unreachable.from_exception(error, self._address, subject)
             raise problem
 
     def _refuse(self, response, family, subject):
-        # type: (object, str, str) -> None
+        # type: (BaseHTTPResponse, str, Optional[str]) -> NoReturn
         """Raise the error that a non-2xx answer stands for."""
         with self.reading(subject):
-            body = response.read(1024 * 1024) if response._fp and not response._body else response.data  # type: ignore[attr-defined]
-            response.release_conn()  # type: ignore[attr-defined]
-        if 300 <= response.status < 400:  # type: ignore[attr-defined]
+            raw = response  # type: Any  # whose body may have been read already
+            body = raw.read(1024 * 1024) if raw._fp and not raw._body else response.data
+            response.release_conn()
+        if 300 <= response.status < 400:
             raise errors.BadRequestError(
                 "%s redirects to %s: use that as the API address (the key is not sent on)"
-                % (self._address, response.headers.get("Location")),  # type: ignore[attr-defined]
-                status=response.status,  # type: ignore[attr-defined]
+                % (self._address, response.headers.get("Location")),
+                status=response.status,
             )
-        raise errors.from_response(response.status, response.headers, body, family, subject)  # type: ignore[attr-defined]
+        raise errors.from_response(response.status, response.headers, body, family, subject)
 
     def reading(self, subject=None):
-        # type: (str) -> object
+        # type: (Optional[str]) -> ContextManager[None]
         """A context in which reading a streamed body raises UnreachableError instead of urllib3's exceptions."""
         from .unreachable import mapped
 
         return mapped(self._address, subject)
 
     def _connection(self):
-        # type: () -> object
+        # type: () -> Sender
         """The pools, or the session once somebody took it; made on first use, and anew after a fork."""
         if self._session is not None:
             from .session import SessionTransport
@@ -252,12 +307,12 @@ class Client(OrganizationMethods):
                     self._pid = os.getpid()
         return self._transport
 
-    def _connect_embedded(self):
-        # type: () -> None
+    def _connect_embedded(self, failed=None):
+        # type: (str) -> None
         """Find or start the embedded platform and take its address and key."""
         from . import local
 
-        connection = local.ensure_running()
+        connection = local.ensure_running(failed=failed)
         with self._lock:
             if connection.address != self._address:
                 self._transport = self._session = None
@@ -266,7 +321,7 @@ class Client(OrganizationMethods):
     # -- helpers under the names that outside code uses ------------------------------------------------------------
 
     def postJsonHelper(self, url, input_object, parse_response_as_json=True, retry=False, **query):
-        # type: (str, object, bool, bool, object) -> object
+        # type: (str, Any, bool, bool, **Any) -> Any
         """POST a Python value to API path `url`: text as text/plain, bytes as binary, anything else as JSON."""
         from .algorithm import encode_input
 
@@ -275,22 +330,22 @@ class Client(OrganizationMethods):
         return self._parsed(response) if parse_response_as_json else self._as_requests(response, "POST", url)
 
     def getHelper(self, url, **query):
-        # type: (str, object) -> object
+        # type: (str, **Any) -> requests.Response
         """GET API path `url`; returns a requests.Response whatever its status."""
         return self._as_requests(self.request("GET", url, query, stream=True, also_ok=_ANY), "GET", url)
 
     def getStreamHelper(self, url, **query):
-        # type: (str, object) -> object
+        # type: (str, **Any) -> requests.Response
         """Same as `getHelper`; the body is read as the caller asks for it."""
         return self.getHelper(url, **query)
 
     def getJsonHelper(self, url, **query):
-        # type: (str, object) -> object
+        # type: (str, **Any) -> Any
         """GET API path `url` and return its parsed JSON."""
         return self._parsed(self.request("GET", url, query))
 
     def patchHelper(self, url, params):
-        # type: (str, object) -> object
+        # type: (str, Any) -> requests.Response
         """PATCH `params` as JSON; returns a requests.Response whatever its status."""
         import json
 
@@ -300,12 +355,12 @@ class Client(OrganizationMethods):
         return self._as_requests(response, "PATCH", url)
 
     def headHelper(self, url):
-        # type: (str) -> object
+        # type: (str) -> requests.Response
         """HEAD API path `url`; returns a requests.Response whatever its status."""
         return self._as_requests(self.request("HEAD", url, also_ok=_ANY), "HEAD", url)
 
     def putHelper(self, url, data):
-        # type: (str, object) -> object
+        # type: (str, Any) -> Any
         """PUT `data` (text, bytes, a file object, or a value to send as JSON); returns parsed JSON."""
         content_type = "application/json" if isinstance(data, (dict, list)) else None
         if content_type:
@@ -315,15 +370,15 @@ class Client(OrganizationMethods):
         return self._parsed(self.request("PUT", url, body=data, content_type=content_type))
 
     def deleteHelper(self, url):
-        # type: (str) -> object
+        # type: (str) -> Any
         """DELETE API path `url`; returns parsed JSON, or None for an empty answer."""
         return self._parsed(self.request("DELETE", url))
 
     def _parsed(self, response):
-        # type: (object) -> object
+        # type: (BaseHTTPResponse) -> Any
         import json
 
-        data = response.data  # type: ignore[attr-defined]
+        data = response.data
         if not data:
             return None
         try:
@@ -331,28 +386,31 @@ class Client(OrganizationMethods):
         except ValueError:
             raise errors.ApiInternalError(
                 "%s answered with something that is not JSON: %r" % (self._address, data[:80]),
-                status=response.status,  # type: ignore[attr-defined]
+                status=response.status,
             )
         if isinstance(document, dict) and "error" in document:
             raise errors.from_error_member(document["error"])
         return document
 
     def _as_requests(self, response, method, url):
-        # type: (object, str, str) -> object
+        # type: (BaseHTTPResponse, str, str) -> requests.Response
         from .session import as_requests_response
 
         return as_requests_response(response, method, self._address + url)
 
     def report_insights(self, insights):
-        # type: (object) -> object
+        # type: (Union[Dict[str, Any], List[Dict[str, Any]]]) -> Insights
         """Send `insights` (a dict of metrics, or the list of the API's insight objects) and return an `Insights`."""
         from .insights import Insights
 
         return Insights(insights, client=self)
 
     def freeze(self, manifest_path, manifest_output_dir="."):
-        # type: (str, str) -> object
-        """Write ``model_manifest.json.freeze``: the manifest with the MD5 of every model file. See `Algorithmia.freeze`."""
+        # type: (str, str) -> str
+        """Write ``model_manifest.json.freeze``: the manifest with the MD5 of every model file.
+
+        See `Algorithmia.freeze`.
+        """
         from .freeze import freeze
 
         return freeze(self, manifest_path, manifest_output_dir)
@@ -362,7 +420,7 @@ _ANY = tuple(range(300, 600))
 
 
 def _header_value(secret, what):
-    # type: (object, str) -> object
+    # type: (Optional[str], str) -> Optional[str]
     """`secret` without surrounding blanks. Raises ConfigError, without showing it, if a header can't carry it."""
     if not secret:
         return None
@@ -373,7 +431,7 @@ def _header_value(secret, what):
 
 
 def encode_query(query):
-    # type: (dict) -> str
+    # type: (Mapping[str, Any]) -> str
     """`query` as a URL query: None left out, booleans as true and false."""
     pairs = []
     for name, value in query.items():

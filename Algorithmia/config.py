@@ -16,12 +16,35 @@ from collections import OrderedDict, namedtuple
 from ._compat import make_dirs, replace_file, to_bytes, to_text, urlsplit
 from .errors import ConfigError, ProfileNotFoundError
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Mapping, NamedTuple, Optional  # noqa: F401
+    from typing import OrderedDict as Ordered  # noqa: F401
+
+    from ._types import CaCert  # noqa: F401
+
+    _Profile = NamedTuple(
+        "_Profile", [("api_key", str), ("api_server", str), ("ca_cert", str), ("bearer_token", str)]
+    )
+    _Connection = NamedTuple(
+        "_Connection",
+        [
+            ("address", Optional[str]),
+            ("api_key", Optional[str]),
+            ("bearer_token", Optional[str]),
+            ("ca_cert", CaCert),
+            ("source", str),
+        ],
+    )
+else:
+    _Profile = namedtuple("Profile", "api_key api_server ca_cert bearer_token")
+    _Connection = namedtuple("Connection", "address api_key bearer_token ca_cert source")
+
 DEFAULT_ADDRESS = "https://api.algorithmia.com"
 DEFAULT_PROFILE = "default"
 
 
-
-class Profile(namedtuple("Profile", "api_key api_server ca_cert bearer_token")):
+class Profile(_Profile):
     """One entry of the profiles file; an empty string is an unset value."""
 
     __slots__ = ()
@@ -31,7 +54,7 @@ class Profile(namedtuple("Profile", "api_key api_server ca_cert bearer_token")):
         return super(Profile, cls).__new__(cls, api_key, api_server, ca_cert, bearer_token)
 
 
-class Connection(namedtuple("Connection", "address api_key bearer_token ca_cert source")):
+class Connection(_Connection):
     """Where to connect and as whom.
 
     address       base address, or None for the embedded platform
@@ -64,7 +87,7 @@ def config_path():
 
 
 def load_profiles(path=None):
-    # type: (str) -> OrderedDict
+    # type: (Optional[str]) -> Ordered[str, Profile]
     """All profiles by name, in file order; empty if there is no file.
 
     Files of the old Python CLI and of the older Rust CLI are read; unknown keys are ignored, missing ones are empty.
@@ -74,7 +97,7 @@ def load_profiles(path=None):
 
 
 def save_profile(name, profile, path=None):
-    # type: (str, Profile, str) -> None
+    # type: (str, Profile, Optional[str]) -> None
     """Write `profile` as `name`, keeping the others and the keys of `name` that this version doesn't know.
 
     The file is replaced in one step and readable by its owner alone (0600).
@@ -103,7 +126,7 @@ def normalize_address(text):
     try:
         parts = urlsplit(address)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-        parts.port  # raises ValueError when it isn't a number
+        _ = parts.port  # raises ValueError when it isn't a number
     except ValueError:
         valid = False
     if not valid or parts.username or parts.query or parts.fragment or any(c.isspace() for c in address):
@@ -116,13 +139,20 @@ def normalize_address(text):
     return str(address)
 
 
-def resolve(api_key=None, api_address=None, ca_cert=None, bearer_token=None, profile=None, environ=None):
-    # type: (str, str, object, str, str, dict) -> Connection
+def resolve(
+    api_key=None,  # type: Optional[str]
+    api_address=None,  # type: Optional[str]
+    ca_cert=None,  # type: CaCert
+    bearer_token=None,  # type: Optional[str]
+    profile=None,  # type: Optional[str]
+    environ=None,  # type: Optional[Mapping[str, str]]
+):
+    # type: (...) -> Connection
     """Decide the connection by the rules at the top of this module.
 
     Raises ProfileNotFoundError for an unknown profile and ConfigError for an unusable address or profiles file.
     """
-    env = os.environ if environ is None else environ
+    env = os.environ if environ is None else environ  # type: Mapping[str, str]
     if api_key or bearer_token or api_address:
         connection = _from_arguments(api_key, api_address, bearer_token, env)
     elif profile or env.get("ALGORITHMIA_PROFILE"):
@@ -137,7 +167,7 @@ def resolve(api_key=None, api_address=None, ca_cert=None, bearer_token=None, pro
 
 
 def _from_arguments(api_key, api_address, bearer_token, env):
-    # type: (str, str, str, dict) -> Connection
+    # type: (Optional[str], Optional[str], Optional[str], Mapping[str, str]) -> Connection
     env_address = env.get("ALGORITHMIA_API")
     address = normalize_address(api_address or env_address or DEFAULT_ADDRESS)
     connection = Connection(address, api_key or None, bearer_token or None, None, "arguments")
@@ -151,7 +181,7 @@ def _from_arguments(api_key, api_address, bearer_token, env):
 
 
 def _from_environment(env):
-    # type: (dict) -> Connection
+    # type: (Mapping[str, str]) -> Connection
     connection = Connection(
         normalize_address(env.get("ALGORITHMIA_API") or DEFAULT_ADDRESS),
         env.get("ALGORITHMIA_API_KEY") or None,
@@ -201,12 +231,12 @@ def _of_profile(name, profile):
 
 
 def _profile(table):
-    # type: (dict) -> Profile
+    # type: (Dict[str, Any]) -> Profile
     return Profile(*[str(table.get(field) or "") for field in Profile._fields])
 
 
 def _tables(path):
-    # type: (str) -> dict
+    # type: (str) -> Dict[str, Any]
     profiles = _document(path).get("profiles", {})
     if not isinstance(profiles, dict):
         return {}
@@ -214,7 +244,7 @@ def _tables(path):
 
 
 def _document(path):
-    # type: (str) -> dict
+    # type: (str) -> Dict[str, Any]
     import io
 
     import toml
@@ -231,7 +261,7 @@ def _document(path):
 
 
 def _write(path, document):
-    # type: (str, dict) -> None
+    # type: (str, Dict[str, Any]) -> None
     import tempfile
 
     import toml

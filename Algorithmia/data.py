@@ -3,6 +3,12 @@ from enum import Enum
 
 from .uri import api_path, base_name, data_uri, parse_data_uri
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict  # noqa: F401
+
+    from .client import Client  # noqa: F401
+
 
 class DataObjectType(Enum):
     """Whether a data object is a file or a directory."""
@@ -34,7 +40,7 @@ class DataObject(object):
         return self.data_object_type
 
     def set_attributes(self, attributes):
-        # type: (dict) -> None
+        # type: (Dict[str, Any]) -> None
         """Take over what a listing says about this object. Nothing is kept here."""
 
 
@@ -47,7 +53,7 @@ class RemoteObject(DataObject):
     """
 
     def __init__(self, client, data_url, kind):
-        # type: (object, str, DataObjectType) -> None
+        # type: (Client, str, DataObjectType) -> None
         super(RemoteObject, self).__init__(kind)
         self.client = client
         connector, path = parse_data_uri(data_url)

@@ -12,12 +12,21 @@ from .acl import Acl
 from .data import DataObject, DataObjectType, RemoteObject
 from .datafile import DataFile, LocalDataFile
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, Optional, Tuple, Union  # noqa: F401
+
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+
+    from .client import Client  # noqa: F401
+    from .datafile import AdvancedDataFile  # noqa: F401
+
 
 class DataDirectory(RemoteObject):
     """A directory of hosted data or of a connector; path, uri, url as in `RemoteObject`."""
 
     def __init__(self, client, dataUrl):
-        # type: (object, str) -> None
+        # type: (Client, str) -> None
         super(DataDirectory, self).__init__(client, dataUrl, DataObjectType.directory)
 
     def __repr__(self):
@@ -38,25 +47,25 @@ class DataDirectory(RemoteObject):
             response = self._request("GET", stream=True)
         except errors.NotFoundError:
             return False
-        kind = response.headers.get("X-Data-Type")  # type: ignore[attr-defined]
+        kind = response.headers.get("X-Data-Type")
         if kind == "file":
-            response.close()  # type: ignore[attr-defined]
+            response.close()
             return False
-        with self.client.reading(self.uri):  # type: ignore[attr-defined]
-            response.data  # type: ignore[attr-defined]
+        with self.client.reading(self.uri):
+            _ = response.data  # to the end, so that the connection can be used again
         return True
 
     def create(self, acl=None):
-        # type: (Acl) -> None
+        # type: (Optional[Acl]) -> None
         """Make the directory, readable as `acl` says (default: by the owner and the owner's algorithms).
 
         Raises ConflictError if it exists and DataApiError if it can't be made.
         """
         parent, name = _split(self._place[1])
-        document = {"name": name}
+        document = {"name": name}  # type: Dict[str, Any]
         if acl is not None:
             document["acl"] = acl.to_api_param()
-        self.client.request(  # type: ignore[attr-defined]
+        self.client.request(
             "POST",
             uri.api_path(self._place[0], parent),
             body=json.dumps(document),
@@ -75,32 +84,32 @@ class DataDirectory(RemoteObject):
         return True
 
     def file(self, name):
-        # type: (str) -> object
+        # type: (str) -> AdvancedDataFile
         """The file `name` of this directory."""
-        return self.client.file(uri.join(self.uri, name), cleanup=True)  # type: ignore[attr-defined]
+        return self.client.file(uri.join(self.uri, name))
 
     def dir(self, name):
-        # type: (str) -> object
+        # type: (str) -> AdvancedDataDirectory
         """The directory `name` of this directory."""
-        return self.client.dir(uri.join(self.uri, name))  # type: ignore[attr-defined]
+        return self.client.dir(uri.join(self.uri, name))
 
     def putFile(self, path):
-        # type: (str) -> object
+        # type: (str) -> AdvancedDataFile
         """Store the local file at `path` in this directory under its own name; returns the `DataFile`."""
-        return self.file(os.path.basename(path)).putFile(path)  # type: ignore[attr-defined]
+        return self.file(os.path.basename(path)).putFile(path)
 
     def files(self):
-        # type: () -> object
+        # type: () -> Iterator[DataFile]
         """The files, page by page, as `DataFile`."""
-        return (item for item in self.list() if item.is_file())  # type: ignore[attr-defined]
+        return (item for item in self.list() if isinstance(item, DataFile))
 
     def dirs(self):
-        # type: () -> object
+        # type: () -> Iterator[DataDirectory]
         """The directories, page by page, as `DataDirectory`."""
-        return (item for item in self.list() if item.is_dir())  # type: ignore[attr-defined]
+        return (item for item in self.list() if isinstance(item, DataDirectory))
 
     def list(self):
-        # type: () -> object
+        # type: () -> Iterator[Union[DataDirectory, DataFile]]
         """The entries, page by page: the directories of a page, then its files."""
         marker = None
         while True:
@@ -122,12 +131,12 @@ class DataDirectory(RemoteObject):
         # type: () -> str
         """Download all files to a temporary directory, removed when the process ends; returns its path."""
         target = temporary.new_directory()
-        for item in self.files():  # type: ignore[attr-defined]
+        for item in self.files():
             transfer.download(self.client, item.uri, os.path.join(target, item.getName()))
         return target
 
     def get_permissions(self):
-        # type: () -> object
+        # type: () -> Optional[Acl]
         """The `Acl`, or None where there is none (``.session`` and ``.algo``)."""
         acl = self._page(None, acl=True).get("acl")
         return Acl.from_acl_response(acl) if acl is not None else None
@@ -140,12 +149,12 @@ class DataDirectory(RemoteObject):
         return True
 
     def _page(self, marker, acl=None):
-        # type: (object, object) -> dict
+        # type: (Optional[str], Optional[bool]) -> Dict[str, Any]
         response = self._request("GET", query={"marker": marker, "acl": acl})
-        if response.headers.get("X-Data-Type") == "file":  # type: ignore[attr-defined]
+        if response.headers.get("X-Data-Type") == "file":
             raise errors.DataApiError("%s is a file, not a directory" % self.uri)
         try:
-            document = json.loads(response.data.decode("utf-8"))  # type: ignore[attr-defined]
+            document = json.loads(response.data.decode("utf-8"))
         except ValueError:
             document = None
         if not isinstance(document, dict):
@@ -153,8 +162,8 @@ class DataDirectory(RemoteObject):
         return document
 
     def _request(self, method, **options):
-        # type: (str, object) -> object
-        return self.client.request(method, self.url, family=errors.DATA, subject=self.uri, **options)  # type: ignore[attr-defined]
+        # type: (str, **Any) -> BaseHTTPResponse
+        return self.client.request(method, self.url, family=errors.DATA, subject=self.uri, **options)
 
 
 class AdvancedDataDirectory(DataDirectory):
@@ -165,7 +174,7 @@ class LocalDataDirectory(DataObject):
     """A directory of this machine under the names of `DataDirectory`; `path` is its path."""
 
     def __init__(self, client, dataUrl):
-        # type: (object, str) -> None
+        # type: (Client, str) -> None
         super(LocalDataDirectory, self).__init__(DataObjectType.directory)
         self.client = client
         self.path = dataUrl.replace("file://", "", 1)
@@ -187,7 +196,7 @@ class LocalDataDirectory(DataObject):
         return os.path.isdir(self.path)
 
     def create(self, acl=None):
-        # type: (object) -> None
+        # type: (Optional[Acl]) -> None
         """Make the directory and its parents. Raises DataApiError if that fails."""
         try:
             make_dirs(self.path)
@@ -222,19 +231,19 @@ class LocalDataDirectory(DataObject):
         return self.file(os.path.basename(path)).putFile(path)
 
     def list(self):
-        # type: () -> object
+        # type: () -> Iterator[str]
         """The names of the entries, sorted."""
         return iter(sorted(os.listdir(self.path)))
 
     def dirs(self, content=None):
-        # type: (object) -> object
+        # type: (Any) -> Iterator[LocalDataDirectory]
         """The directories. (`content` is accepted for old callers and not used.)"""
-        return (self.dir(name) for name in self.list() if os.path.isdir(os.path.join(self.path, name)))  # type: ignore[attr-defined]
+        return (self.dir(name) for name in self.list() if os.path.isdir(os.path.join(self.path, name)))
 
     def files(self, content=None):
-        # type: (object) -> object
+        # type: (Any) -> Iterator[LocalDataFile]
         """The files. (`content` is accepted for old callers and not used.)"""
-        return (self.file(name) for name in self.list() if os.path.isfile(os.path.join(self.path, name)))  # type: ignore[attr-defined]
+        return (self.file(name) for name in self.list() if os.path.isfile(os.path.join(self.path, name)))
 
     def getDir(self):
         # type: () -> str
@@ -248,7 +257,7 @@ class LocalDataDirectory(DataObject):
 
 
 def _split(path):
-    # type: (str) -> tuple
+    # type: (str) -> Tuple[str, str]
     """Parent and last part of a connector's path; the parent of a top entry is empty."""
     parent, _, name = path.rstrip("/").rpartition("/")
     return parent, name

@@ -13,33 +13,71 @@ from .archives import pack, unpack
 from .data import DataObject, DataObjectType, RemoteObject
 from .dates import parse_http_date, parse_timestamp
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from datetime import datetime  # noqa: F401
+    from typing import (  # noqa: F401
+        IO,
+        Any,
+        Dict,
+        List,
+        Literal,
+        NamedTuple,
+        Optional,
+        Text,
+        Tuple,
+        Union,
+        overload,
+    )
+
+    import requests  # noqa: F401
+    from typing_extensions import Self  # noqa: F401
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+
+    from ._types import BytesLike, FileBase, Progress, Readable  # noqa: F401
+    from .client import Client  # noqa: F401
+    from .streams import RemoteWriter, TextWriter  # noqa: F401
+
+    _FileStat = NamedTuple(
+        "_FileStat",
+        [
+            ("size", Optional[int]),
+            ("content_type", Optional[str]),
+            ("last_modified", Optional[datetime]),
+            ("etag", Optional[str]),
+        ],
+    )
+else:
+    FileBase = object
+    _FileStat = namedtuple("FileStat", "size content_type last_modified etag")
+
 _NUMPY_MAGIC = b"\x93NUMPY"
 
 
-class FileStat(namedtuple("FileStat", "size content_type last_modified etag")):
+class FileStat(_FileStat):
     """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None."""
 
     __slots__ = ()
 
 
-class FileContent(object):
+class FileContent(FileBase):
     """The verbs that local and remote files share, derived from `getBytes`, `put`, `put_stream` and `fetch`."""
 
     def getString(self):
-        # type: () -> text_type
+        # type: () -> Text
         """The content as text (UTF-8)."""
-        return self.getBytes().decode("utf-8")  # type: ignore[attr-defined]
+        return self.getBytes().decode("utf-8")
 
     def getJson(self):
-        # type: () -> object
+        # type: () -> Any
         """The content, parsed as JSON. Raises ValueError if it isn't."""
         return json.loads(self.getString())
 
     def getNumpy(self):
-        # type: () -> object
+        # type: () -> Any
         """The content as a numpy array: as `putNumpy` stored it, or a JSON list. Needs numpy."""
         numpy = _numpy()
-        data = self.getBytes()  # type: ignore[attr-defined]
+        data = self.getBytes()
         if data.startswith(_NUMPY_MAGIC):
             return numpy.load(io.BytesIO(data), allow_pickle=False)
         return numpy.array(json.loads(data.decode("utf-8")))
@@ -51,31 +89,31 @@ class FileContent(object):
         Returns the path of its single file, or else of the directory. Raises ValueError for an archive that would
         write outside it or unpack to an absurd size.
         """
-        path = self.getFile(as_path=True)  # type: ignore[attr-defined]
+        path = self.getFile(as_path=True)
         try:
             return unpack(path, temporary.new_directory())
         finally:
             os.unlink(path)
 
     def putJson(self, data):
-        # type: (object) -> object
+        # type: (Any) -> Self
         """Store `data` as JSON."""
-        return self._put_typed(json.dumps(data).encode("utf-8"), "application/json")  # type: ignore[attr-defined]
+        return self._put_typed(json.dumps(data).encode("utf-8"), "application/json")
 
     def putNumpy(self, array):
-        # type: (object) -> object
+        # type: (Any) -> Self
         """Store a numpy array with its dtype and shape (the ``.npy`` format). Needs numpy."""
         buffer = io.BytesIO()
         _numpy().save(buffer, array, allow_pickle=False)
-        return self._put_typed(buffer.getvalue(), "application/octet-stream")  # type: ignore[attr-defined]
+        return self._put_typed(buffer.getvalue(), "application/octet-stream")
 
     def putAsZip(self, path):
-        # type: (str) -> object
+        # type: (str) -> Self
         """Store the local file or directory at `path` as a zip archive."""
         archive = temporary.new_path("archive.zip")
         try:
             pack(path, archive)
-            return self.putFile(archive)  # type: ignore[attr-defined]
+            return self.putFile(archive)
         finally:
             os.unlink(archive)
 
@@ -89,10 +127,10 @@ class DataFile(FileContent, RemoteObject):
     """
 
     def __init__(self, client, dataUrl):
-        # type: (object, str) -> None
+        # type: (Client, str) -> None
         RemoteObject.__init__(self, client, dataUrl, DataObjectType.file)
-        self.last_modified = None  # type: object
-        self.size = None  # type: object
+        self.last_modified = None  # type: Optional[datetime]
+        self.size = None  # type: Optional[int]
 
     def __repr__(self):
         # type: () -> str
@@ -106,7 +144,7 @@ class DataFile(FileContent, RemoteObject):
         return file_html(self)
 
     def set_attributes(self, attributes):
-        # type: (dict) -> None
+        # type: (Dict[str, Any]) -> None
         """Take over size and time of change from an entry of a listing."""
         self.size = attributes.get("size")
         self.last_modified = parse_timestamp(attributes.get("last_modified"))
@@ -117,7 +155,7 @@ class DataFile(FileContent, RemoteObject):
         # type: () -> FileStat
         """Size, type, time and ETag, by one HEAD. Raises NotFoundError if there is no such file."""
         response = self._request("HEAD")
-        headers = response.headers  # type: ignore[attr-defined]
+        headers = response.headers
         if headers.get("X-Data-Type") == "directory":
             raise errors.class_for(404, errors.DATA)("%s is a directory, not a file" % self.uri, status=404)
         length = headers.get("Content-Length")
@@ -135,7 +173,7 @@ class DataFile(FileContent, RemoteObject):
         return True
 
     def existsWithError(self):
-        # type: () -> tuple
+        # type: () -> Tuple[bool, Optional[str]]
         """``(True, None)``, or ``(False, reason)``."""
         try:
             self.stat()
@@ -143,8 +181,35 @@ class DataFile(FileContent, RemoteObject):
             return False, error.message
         return True, None
 
+    if TYPE_CHECKING:
+
+        @overload
+        def open(self, mode="rb", encoding=None, errors=None, newline=None, buffering=-1):
+            # type: (Literal["rb"], None, None, None, int) -> io.BufferedReader
+            pass
+
+        @overload
+        def open(self, mode, encoding=None, errors=None, newline=None, buffering=-1):
+            # type: (Literal["r", "rt"], Optional[str], Optional[str], Optional[str], int) -> io.TextIOWrapper
+            pass
+
+        @overload
+        def open(self, mode, encoding=None, errors=None, newline=None, buffering=-1):
+            # type: (Literal["wb"], None, None, None, int) -> RemoteWriter
+            pass
+
+        @overload
+        def open(self, mode, encoding=None, errors=None, newline=None, buffering=-1):
+            # type: (Literal["w", "wt"], Optional[str], Optional[str], Optional[str], int) -> TextWriter
+            pass
+
+        @overload
+        def open(self, mode, encoding=None, errors=None, newline=None, buffering=-1):
+            # type: (str, Optional[str], Optional[str], Optional[str], int) -> Any
+            pass
+
     def open(self, mode="rb", encoding=None, errors=None, newline=None, buffering=-1):
-        # type: (str, str, str, str, int) -> object
+        # type: (str, Optional[str], Optional[str], Optional[str], int) -> Any
         """A file object: ``rb``, ``r`` stream the content with one request; ``wb``, ``w`` store it at close.
 
         See `Algorithmia.streams`. Raises ValueError for another mode.
@@ -154,20 +219,37 @@ class DataFile(FileContent, RemoteObject):
         return open_remote(self, mode, encoding, errors, newline, buffering)
 
     def get(self):
-        # type: () -> object
+        # type: () -> requests.Response
         """The raw answer to GET as a requests.Response. Deprecated: `getBytes`, `getFile` or `open` check it."""
-        return self.client.getHelper(self.url)  # type: ignore[attr-defined]
+        return self.client.getHelper(self.url)
 
     def getBytes(self):
         # type: () -> bytes
         """The whole content. Raises NotFoundError, PermissionDeniedError (both also DataApiError)."""
         response = self._request("GET")
-        if response.headers.get("X-Data-Type") == "directory":  # type: ignore[attr-defined]
+        if response.headers.get("X-Data-Type") == "directory":
             raise errors.DataApiError("unable to get file %s - it is a directory" % self.path)
-        return response.data  # type: ignore[attr-defined]
+        return response.data
+
+    if TYPE_CHECKING:
+
+        @overload
+        def getFile(self, as_path=False, mode=None):
+            # type: (Literal[False], Optional[str]) -> IO[Any]
+            pass
+
+        @overload
+        def getFile(self, as_path, mode=None):
+            # type: (Literal[True], Optional[str]) -> str
+            pass
+
+        @overload
+        def getFile(self, as_path=False, mode=None):
+            # type: (bool, Optional[str]) -> Any
+            pass
 
     def getFile(self, as_path=False, mode=None):
-        # type: (bool, str) -> object
+        # type: (bool, Optional[str]) -> Any
         """Download to a temporary file, never whole into memory; it is removed when the process ends.
 
         as_path  return the path instead of an open file object
@@ -180,7 +262,7 @@ class DataFile(FileContent, RemoteObject):
     # -- writing --------------------------------------------------------------------------------------------------
 
     def put(self, data):
-        # type: (object) -> DataFile
+        # type: (Union[Text, BytesLike]) -> Self
         """Store `data`: text (as UTF-8) or bytes. Replaces the file, if there is one, in one step.
 
         Raises TypeError for anything else, and NotFoundError if the directory doesn't exist.
@@ -194,13 +276,13 @@ class DataFile(FileContent, RemoteObject):
         return self._put_typed(bytes(data), None)
 
     def putFile(self, path):
-        # type: (str) -> DataFile
+        # type: (str) -> Self
         """Store the local file at `path`, streamed."""
         transfer.upload(self.client, path, self.uri)
         return self
 
     def put_stream(self, source, progress=None, content_type=None, size=None):
-        # type: (object, object, str, int) -> DataFile
+        # type: (Readable, Progress, Optional[str], Optional[int]) -> Self
         """Store what can be read from `source`, a binary file object, from where it stands.
 
         progress      called with the number of bytes just sent
@@ -212,14 +294,12 @@ class DataFile(FileContent, RemoteObject):
         if size is None and PY2:  # httplib can't send a body of unknown length
             source, size = temporary.spooled(source)
         headers = {} if size is None else {"Content-Length": str(size)}
-        body = transfer.ProgressReader(source, progress)
-        if size == 0:
-            body = b""  # type: ignore[assignment]
+        body = transfer.ProgressReader(source, progress) if size != 0 else b""
         self._request("PUT", body=body, headers=headers, content_type=content_type, retry=is_rewindable(source))
         return self
 
     def _put_typed(self, data, content_type):
-        # type: (bytes, str) -> DataFile
+        # type: (bytes, Optional[str]) -> Self
         self._request("PUT", body=data, content_type=content_type)
         return self
 
@@ -230,9 +310,9 @@ class DataFile(FileContent, RemoteObject):
         return True
 
     def _request(self, method, **options):
-        # type: (str, object) -> object
+        # type: (str, **Any) -> BaseHTTPResponse
         try:
-            return self.client.request(method, self.url, family=errors.DATA, subject=self.uri, **options)  # type: ignore[attr-defined]
+            return self.client.request(method, self.url, family=errors.DATA, subject=self.uri, **options)
         except errors.NotFoundError as error:
             if method == "GET":
                 error.message = "unable to get file %s - %s" % (self.path, error.message)
@@ -246,21 +326,22 @@ class AdvancedDataFile(DataFile, io.RawIOBase):
     """
 
     def __init__(self, client, dataUrl, cleanup=True):
-        # type: (object, str, bool) -> None
+        # type: (Client, str, bool) -> None
         io.RawIOBase.__init__(self)
         DataFile.__init__(self, client, dataUrl)
         self.cleanup = cleanup
-        self.local_file = None  # type: object
-        self._reader = None  # type: object
-        self._downloaded = []  # type: list
+        self.local_file = None  # type: Optional[str]
+        self._reader = None  # type: Optional[io.BufferedReader]
+        self._downloaded = []  # type: List[str]
 
-    def getFile(self, as_path=False, mode=None):
-        # type: (bool, str) -> object
-        """As `DataFile.getFile`."""
-        result = super(AdvancedDataFile, self).getFile(as_path, mode)
-        if as_path and self.cleanup:
-            self._downloaded.append(result)
-        return result
+    if not TYPE_CHECKING:  # its types are those of `DataFile.getFile`
+
+        def getFile(self, as_path=False, mode=None):
+            """As `DataFile.getFile`."""
+            result = super(AdvancedDataFile, self).getFile(as_path, mode)
+            if as_path and self.cleanup:
+                self._downloaded.append(result)
+            return result
 
     def _opened(self):
         # type: () -> io.BufferedReader
@@ -268,7 +349,7 @@ class AdvancedDataFile(DataFile, io.RawIOBase):
             raise ValueError("I/O operation on closed file")
         if self._reader is None:
             self._reader = self.open("rb")
-        return self._reader  # type: ignore[return-value]
+        return self._reader
 
     def readable(self):
         # type: () -> bool
@@ -283,7 +364,7 @@ class AdvancedDataFile(DataFile, io.RawIOBase):
         return False
 
     def read(self, size=-1):
-        # type: (int) -> bytes
+        # type: (Optional[int]) -> bytes
         """Up to `size` bytes; all that is left if negative or None."""
         return self._opened().read(-1 if size is None else size)
 
@@ -292,16 +373,16 @@ class AdvancedDataFile(DataFile, io.RawIOBase):
         return self._opened().read()
 
     def readinto(self, target):
-        # type: (bytearray) -> int
+        # type: (Any) -> int
         return self._opened().readinto(target)
 
     def readline(self, size=-1):
-        # type: (int) -> bytes
+        # type: (Optional[int]) -> bytes
         """The next line, as bytes."""
         return self._opened().readline(-1 if size is None else size)
 
     def readlines(self, hint=-1):
-        # type: (int) -> list
+        # type: (Optional[int]) -> List[bytes]
         """The lines that are left, as bytes."""
         return self._opened().readlines(-1 if hint is None else hint)
 
@@ -335,7 +416,7 @@ class LocalDataFile(FileContent, DataObject):
     """A file of this machine under the names of `DataFile`; `path` is its path."""
 
     def __init__(self, client, filePath):
-        # type: (object, str) -> None
+        # type: (Client, str) -> None
         super(LocalDataFile, self).__init__(DataObjectType.file)
         self.client = client
         self.path = filePath.replace("file://", "", 1)
@@ -349,7 +430,7 @@ class LocalDataFile(FileContent, DataObject):
         return "LocalDataFile(%r)" % self.uri
 
     def set_attributes(self, attributes):
-        # type: (dict) -> None
+        # type: (Dict[str, Any]) -> None
         """Nothing: local files answer for themselves."""
 
     def getName(self):
@@ -363,17 +444,17 @@ class LocalDataFile(FileContent, DataObject):
         return os.path.isfile(self.path)
 
     def existsWithError(self):
-        # type: () -> tuple
+        # type: () -> Tuple[bool, Optional[str]]
         """``(True, None)``, or ``(False, reason)``."""
         return (True, None) if self.exists() else (False, "no such file: %s" % self.path)
 
     def open(self, mode="rb", **options):
-        # type: (str, object) -> object
+        # type: (str, **Any) -> IO[Any]
         """The file, opened as the builtin does."""
-        return io.open(self.path, mode, **options)  # type: ignore[arg-type]
+        return io.open(self.path, mode, **options)
 
     def get(self):
-        # type: () -> object
+        # type: () -> IO[bytes]
         """The file, opened for binary reading. Deprecated: use `open`."""
         return self.open("rb")
 
@@ -387,7 +468,7 @@ class LocalDataFile(FileContent, DataObject):
             raise errors.DataApiError("unable to get file %s - %s" % (self.path, error.strerror))
 
     def getFile(self, as_path=False, mode=None):
-        # type: (bool, str) -> object
+        # type: (bool, Optional[str]) -> Any
         """The file itself, opened (see `DataFile.getFile`), or its path."""
         if not self.exists():
             raise errors.DataApiError("unable to get file %s - no such file" % self.path)
@@ -399,24 +480,24 @@ class LocalDataFile(FileContent, DataObject):
         return unpack(self.path, temporary.new_directory())
 
     def put(self, data):
-        # type: (object) -> LocalDataFile
+        # type: (Union[Text, BytesLike]) -> Self
         """Write text (as UTF-8) or bytes; the file is replaced in one step."""
         if not isinstance(data, (bytes, bytearray, memoryview, text_type)):
             raise TypeError("put takes text or bytes, not %s" % type(data).__name__)
         return self.put_stream(io.BytesIO(to_bytes(data)))
 
     def _put_typed(self, data, content_type):
-        # type: (bytes, str) -> LocalDataFile
+        # type: (bytes, Optional[str]) -> Self
         return self.put(data)
 
     def putFile(self, path):
-        # type: (str) -> LocalDataFile
+        # type: (str) -> Self
         """Copy the local file at `path` here."""
         with io.open(path, "rb") as source:
             return self.put_stream(source)
 
     def put_stream(self, source, progress=None, content_type=None, size=None):
-        # type: (object, object, str, int) -> LocalDataFile
+        # type: (Readable, Progress, Optional[str], Optional[int]) -> Self
         """Write what can be read from `source`."""
         transfer.write_local(source, self.path, progress)
         return self
@@ -432,7 +513,7 @@ class LocalDataFile(FileContent, DataObject):
 
 
 def open_downloaded(path, mode=None):
-    # type: (str, str) -> object
+    # type: (str, Optional[str]) -> IO[Any]
     """`path` opened for reading; without a mode as text if its beginning is UTF-8 text, else as binary."""
     if mode is None:
         mode = "r" if _looks_like_text(path) else "rb"
@@ -455,30 +536,30 @@ def _looks_like_text(path):
 
 
 def remaining_size(source):
-    # type: (object) -> object
+    # type: (Any) -> Optional[int]
     """Bytes between where `source` stands and its end, or None if it can't tell."""
     try:
-        position = source.tell()  # type: ignore[attr-defined]
-        source.seek(0, os.SEEK_END)  # type: ignore[attr-defined]
-        size = source.tell() - position  # type: ignore[attr-defined]
-        source.seek(position)  # type: ignore[attr-defined]
+        position = source.tell()
+        source.seek(0, os.SEEK_END)
+        size = source.tell() - position
+        source.seek(position)
         return size
     except (AttributeError, OSError, IOError, ValueError):
         return None
 
 
 def is_rewindable(source):
-    # type: (object) -> bool
+    # type: (Any) -> bool
     """Whether `source` can be read again from where it stands."""
     try:
-        source.seek(source.tell())  # type: ignore[attr-defined]
+        source.seek(source.tell())
     except (AttributeError, OSError, IOError, ValueError):
         return False
     return True
 
 
 def _numpy():
-    # type: () -> object
+    # type: () -> Any
     try:
         import numpy
     except ImportError:

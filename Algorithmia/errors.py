@@ -27,6 +27,10 @@ Wire facts: "Error object" and "Errors" in the API documents for algorithms and 
 """
 from ._compat import string_types, to_text
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Mapping, Optional, Tuple, Type  # noqa: F401
+
 ALGORITHM = "algorithm"
 DATA = "data"
 OTHER = "other"
@@ -41,12 +45,12 @@ class ApiError(Exception):
     code        the platform's numeric error code, or None
     """
 
-    status = None
-    request_id = None
-    code = None
+    status = None  # type: Optional[int]
+    request_id = None  # type: Optional[str]
+    code = None  # type: Optional[int]
 
     def __init__(self, message="", status=None, request_id=None, code=None):
-        # type: (str, int, str, int) -> None
+        # type: (str, Optional[int], Optional[str], Optional[int]) -> None
         super(ApiError, self).__init__(message)
         self.message = message
         self.status = status
@@ -76,8 +80,8 @@ class AlgorithmException(ApiError):
     """
 
     def __init__(self, message="", stack_trace=None, error_type=None, **details):
-        # type: (str, str, str, object) -> None
-        super(AlgorithmException, self).__init__(message, **details)  # type: ignore[arg-type]
+        # type: (str, Optional[str], Optional[str], **Any) -> None
+        super(AlgorithmException, self).__init__(message, **details)
         if error_type is None and _is_type_name(stack_trace):
             stack_trace, error_type = None, stack_trace
         self.stack_trace = stack_trace
@@ -120,7 +124,7 @@ class TooLargeError(RefusedError):
 class TooManyRequestsError(RefusedError):
     """Over a rate or concurrency limit (HTTP 429). `retry_after`: seconds the platform asks to wait, or None."""
 
-    retry_after = None
+    retry_after = None  # type: Optional[float]
 
 
 class ApiTimeoutError(RefusedError):
@@ -131,8 +135,8 @@ class UnreachableError(ApiError, IOError):
     """No usable answer: the address can't be resolved or reached, the connection broke, or time ran out."""
 
     def __init__(self, message="", **details):
-        # type: (str, object) -> None
-        ApiError.__init__(self, message, **details)  # type: ignore[arg-type]
+        # type: (str, **Any) -> None
+        ApiError.__init__(self, message, **details)
 
 
 class ConfigError(ApiError):
@@ -154,20 +158,24 @@ _KINDS = {
     413: TooLargeError,
     429: TooManyRequestsError,
     504: ApiTimeoutError,
-}
-_FAMILIES = {ALGORITHM: AlgorithmException, DATA: DataApiError, OTHER: AlgorithmException}
-_combined = {}  # type: dict
+}  # type: Dict[int, Type[ApiError]]
+_FAMILIES = {
+    ALGORITHM: AlgorithmException,
+    DATA: DataApiError,
+    OTHER: AlgorithmException,
+}  # type: Dict[str, Type[ApiError]]
+_combined = {}  # type: Dict[Tuple[Type[ApiError], Type[ApiError]], Type[ApiError]]
 
 
 def _kind_for(status):
-    # type: (int) -> type
+    # type: (int) -> Type[ApiError]
     if status in _KINDS:
         return _KINDS[status]
     return ApiInternalError if status >= 500 else BadRequestError
 
 
 def class_for(status, family):
-    # type: (int, str) -> type
+    # type: (int, str) -> Type[ApiError]
     """The class of error for HTTP `status` of a request of `family`: its kind, and the family's old name."""
     kind, base = _kind_for(status), _FAMILIES[family]
     if (kind, base) not in _combined:
@@ -178,14 +186,14 @@ def class_for(status, family):
 
 
 def from_response(status, headers, body, family=OTHER, subject=None):
-    # type: (int, object, bytes, str, str) -> ApiError
+    # type: (int, Mapping[str, str], bytes, str, Optional[str]) -> ApiError
     """The exception for a non-2xx answer.
 
     status, headers, body  of the answer
     family                 ALGORITHM, DATA or OTHER: which old class the error must also be
     subject                what the request was about, such as ``data://.my/c/f``; named if the platform doesn't
     """
-    get = headers.get  # type: ignore[attr-defined]
+    get = headers.get
     error = _error_member(body)
     message = error.get("message") or get("X-Error-Message") or _plain_text(body, get("Content-Type"))
     if not message:
@@ -214,7 +222,7 @@ _HINTS = {
 
 
 def from_error_member(error):
-    # type: (object) -> AlgorithmException
+    # type: (Any) -> AlgorithmException
     """The exception for the ``error`` member of a document that came with a 2xx status: the algorithm failed.
 
     `error` is normally an object; a plain string is taken as its message.
@@ -230,7 +238,7 @@ def from_error_member(error):
 
 
 def raiseDataApiError(result):
-    # type: (object) -> Exception
+    # type: (Any) -> Exception
     """The exception for an error document of the Data API (the name is old: it returns, the caller raises)."""
     error = result.get("error") if isinstance(result, dict) else None
     if error is None:
@@ -239,7 +247,7 @@ def raiseDataApiError(result):
 
 
 def raiseAlgoApiError(result):
-    # type: (object) -> Exception
+    # type: (Any) -> Exception
     """The exception for an error document of a call (the name is old: it returns, the caller raises)."""
     if isinstance(result, dict) and "error" in result:
         return from_error_member(result["error"])
@@ -247,7 +255,7 @@ def raiseAlgoApiError(result):
 
 
 def _error_member(body):
-    # type: (bytes) -> dict
+    # type: (bytes) -> Dict[str, Any]
     if not body or b"error" not in body:
         return {}
     import json
@@ -263,7 +271,7 @@ def _error_member(body):
 
 
 def _plain_text(body, content_type):
-    # type: (bytes, str) -> str
+    # type: (bytes, Optional[str]) -> str
     if not body or not (content_type or "").startswith("text/plain"):
         return ""
     return body[:2000].decode("utf-8", "replace").strip()
@@ -275,27 +283,27 @@ def _plain_name(subject):
 
 
 def _text_of(value):
-    # type: (object) -> str
-    return value if isinstance(value, string_types) else str(value)  # type: ignore[return-value]
+    # type: (Any) -> str
+    return value if isinstance(value, string_types) else str(value)
 
 
 def _native_text(value):
-    # type: (object) -> str
+    # type: (Any) -> str
     from ._compat import PY2, text_type
 
     if PY2 and isinstance(value, text_type):
-        return value.encode("utf-8")  # type: ignore[return-value]
+        return value.encode("utf-8")
     return value if isinstance(value, str) else str(value)
 
 
 def _is_type_name(value):
-    # type: (object) -> bool
+    # type: (Any) -> bool
     """Whether `value` is one word such as ``UnsupportedError`` and so can't be a stack trace."""
     return isinstance(value, string_types) and value[:1].isalpha() and value.isalnum()
 
 
 def _seconds(value):
-    # type: (str) -> object
+    # type: (Any) -> Optional[float]
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -8,6 +8,12 @@ from collections import OrderedDict
 from . import transfer
 from .errors import ConfigError
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict  # noqa: F401
+
+    from .client import Client  # noqa: F401
+
 
 class _Digest(object):
     """A file object that only counts the MD5 of what is written to it."""
@@ -20,7 +26,7 @@ class _Digest(object):
 
 
 def freeze(client, manifest_path, manifest_output_dir="."):
-    # type: (object, str, str) -> str
+    # type: (Client, str, str) -> str
     """Write ``model_manifest.json.freeze`` into `manifest_output_dir` and return its path.
 
     Every file that the manifest lists, required and optional, is read once, streamed, and nothing is kept of it.
@@ -41,13 +47,13 @@ def freeze(client, manifest_path, manifest_output_dir="."):
     manifest["timestamp"] = str(time.time())
     manifest["lock_checksum"] = lock_checksum(manifest)
     target = os.path.join(manifest_output_dir, "model_manifest.json.freeze")
-    with transfer.replacing(target) as output:  # type: ignore[attr-defined]
+    with transfer.replacing(target) as output:
         output.write(json.dumps(manifest).encode("utf-8"))
     return target
 
 
 def lock_checksum(manifest):
-    # type: (dict) -> str
+    # type: (Dict[str, Any]) -> str
     """MD5 of the manifest without its own checksum, in the form that the published ADK computes it: Python's ``str``
     of the plain dicts, keys in file order."""
     plain = _plain(manifest)
@@ -56,9 +62,9 @@ def lock_checksum(manifest):
 
 
 def _plain(value):
-    # type: (object) -> object
+    # type: (Any) -> Any
     if isinstance(value, dict):
-        return dict((name, _plain(item)) for name, item in value.items())
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value

@@ -15,6 +15,10 @@ from . import config
 from ._compat import make_dirs, warn
 from .errors import ConfigError, UnreachableError
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, Optional  # noqa: F401
+
 START_TIMEOUT = 60.0
 _SERVER_MODULES = ("uvicorn", "starlette", "sqlalchemy", "msgspec", "alembic")
 _HOW_TO_INSTALL = (
@@ -24,19 +28,19 @@ _HOW_TO_INSTALL = (
 
 
 def state_directory(home=None):
-    # type: (str) -> str
+    # type: (Optional[str]) -> str
     """Path of the embedded platform's own directory."""
     return os.path.join(home or config.home(), "platform")
 
 
 def log_path(home=None):
-    # type: (str) -> str
+    # type: (Optional[str]) -> str
     """Path of the background platform's log."""
     return os.path.join(state_directory(home), "logs", "server.log")
 
 
 def running(home=None):
-    # type: (str) -> object
+    # type: (Optional[str]) -> Optional[Dict[str, Any]]
     """What the running platform says of itself (``pid``, ``address``, ``version``, ``background``, ``started_at``), or
     None if none runs."""
     state = state_directory(home)
@@ -50,7 +54,7 @@ def running(home=None):
 
 
 def status(home=None):
-    # type: (str) -> object
+    # type: (Optional[str]) -> Optional[Dict[str, Any]]
     """`running`, with the platform's own ``health`` report added; None if none runs."""
     info = running(home)
     if info is None:
@@ -62,15 +66,20 @@ def status(home=None):
     return info
 
 
-def ensure_running(home=None):
-    # type: (str) -> config.Connection
+def ensure_running(home=None, failed=None):
+    # type: (Optional[str], Optional[str]) -> config.Connection
     """The address and key of the embedded platform, started first if it doesn't run.
 
     Any number of processes may ask at once: one starts it, the others wait.
+
+    failed  an address where a connection was just refused: the platform there is gone, or about to be
+
     Raises ConfigError if no platform is installed, UnreachableError if it doesn't come up.
     """
     home = home or config.home()
     info = running(home)
+    if failed is not None:
+        info = _wait_for_end(home, failed)
     if info is None:
         state = state_directory(home)
         make_dirs(state, 0o700)
@@ -86,7 +95,7 @@ def ensure_running(home=None):
 
 
 def stop(home=None, timeout=45.0):
-    # type: (str, float) -> bool
+    # type: (Optional[str], float) -> bool
     """Ask the running platform to end after the calls in flight; returns whether one ran.
 
     timeout  seconds to wait for that; raises UnreachableError if it still runs then
@@ -105,7 +114,7 @@ def stop(home=None, timeout=45.0):
 
 
 def _start(home):
-    # type: (str) -> dict
+    # type: (str) -> Dict[str, Any]
     """Start the platform in the background and wait until it says that it is ready."""
     python = os.environ.get("ALGORITHMIA_SERVER_PYTHON") or _own_python()
     state = state_directory(home)
@@ -115,7 +124,9 @@ def _start(home):
     for name in ("ALGORITHMIA_BEARER_TOKEN", "ALGORITHMIA_PROFILE"):
         environment.pop(name, None)
     environment["ALGORITHMIA_HOME"] = home
-    options = {"preexec_fn": os.setsid} if sys.version_info < (3,) else {"start_new_session": True}
+    options = {"start_new_session": True}  # type: Dict[str, Any]
+    if sys.version_info < (3,):
+        options = {"preexec_fn": os.setsid}
     with open(output, "wb") as errors_to, open(os.devnull, "rb") as nothing:
         process = subprocess.Popen(
             [python, "-m", "Algorithmia.server.main", "--background"],
@@ -126,7 +137,7 @@ def _start(home):
             env=environment,
             # So that -m finds this very package, also when it is used from a checkout.
             cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))) if python == sys.executable else None,
-            **options  # type: ignore[arg-type]
+            **options
         )
     ready = _ready_line(process)
     info = running(home) if ready else None
@@ -141,26 +152,27 @@ def _start(home):
             % (info["address"], state)
         )
     process.returncode = 0  # it outlives this process on purpose: no "still running" warning when collected
-    return info  # type: ignore[return-value]
+    return info
 
 
 def _ready_line(process):
-    # type: (subprocess.Popen) -> str
+    # type: (subprocess.Popen[bytes]) -> str
     """The line that the starting platform writes when it is ready; empty if it ended or took too long."""
     import threading
 
     timer = threading.Timer(START_TIMEOUT, process.kill)
     timer.daemon = True
     timer.start()
+    output = process.stdout  # type: Any
     try:
-        with process.stdout as pipe:  # type: ignore[union-attr]
+        with output as pipe:
             return pipe.readline().decode("utf-8", "replace").strip()
     finally:
         timer.cancel()
 
 
 def _wait_for_other(home):
-    # type: (str) -> object
+    # type: (str) -> Optional[Dict[str, Any]]
     """If a platform that somebody started by hand is coming up or going down, wait for how that ends."""
     lock = os.path.join(state_directory(home), "server.lock")
     deadline = time.time() + START_TIMEOUT
@@ -170,6 +182,28 @@ def _wait_for_other(home):
             return info
         time.sleep(0.02)
     return None
+
+
+def _wait_for_end(home, failed):
+    # type: (str, str) -> Optional[Dict[str, Any]]
+    """What runs once the platform that refused at address `failed` has let go of its lock, or takes connections again.
+
+    A killed process keeps its lock for the moment that the kernel needs to clear it away.
+    """
+    import socket
+
+    deadline = time.time() + 5.0
+    while time.time() < deadline:
+        info = running(home)
+        if info is None or info["address"] != failed:
+            return info
+        host, _, port = failed.rpartition("://")[2].rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+            return info
+        except (OSError, socket.error):
+            time.sleep(0.02)
+    return running(home)
 
 
 def _own_python():
@@ -197,7 +231,7 @@ def _last_line(path):
 
 @contextlib.contextmanager
 def _lock(path):
-    # type: (str) -> object
+    # type: (str) -> Iterator[None]
     """Hold the lock file at `path`, waiting for it."""
     import fcntl
 

@@ -2,7 +2,15 @@
 import base64
 import json
 
-from ._compat import string_types, text_type
+from ._compat import string_types
+
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Text  # noqa: F401
+
+    from .algo_response import AlgoResponse  # noqa: F401
+    from .datadirectory import DataDirectory  # noqa: F401
+    from .datafile import DataFile  # noqa: F401
 
 _IMAGES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -14,7 +22,7 @@ _SHOWN_ROWS = 100
 
 
 def escape(text):
-    # type: (object) -> text_type
+    # type: (Any) -> Text
     """`text` made safe inside HTML."""
     text = text if isinstance(text, string_types) else str(text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
@@ -30,11 +38,11 @@ def image_type(data):
 
 
 def response_bundle(response):
-    # type: (object) -> dict
+    # type: (AlgoResponse) -> Dict[str, Any]
     """The bundle of an `AlgoResponse`: an image for image bytes, indented JSON, or text; plain repr always."""
-    result = response.result  # type: ignore[attr-defined]
-    bundle = {"text/plain": repr(response)}
-    if response.metadata.content_type == "binary" and isinstance(result, bytes):  # type: ignore[attr-defined]
+    result = response.result
+    bundle = {"text/plain": repr(response)}  # type: Dict[str, Any]
+    if response.metadata.content_type == "binary" and isinstance(result, bytes):
         mime = image_type(result)
         if mime:
             bundle[mime] = base64.b64encode(result).decode("ascii")
@@ -42,7 +50,7 @@ def response_bundle(response):
             bundle["text/html"] = "<pre>%d bytes of binary data</pre>" % len(result)
         return bundle
     if isinstance(result, (dict, list)):
-        bundle["application/json"] = result  # type: ignore[assignment]
+        bundle["application/json"] = result
         bundle["text/html"] = "<pre>%s</pre>" % escape(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         bundle["text/html"] = "<pre>%s</pre>" % escape(result)
@@ -50,42 +58,43 @@ def response_bundle(response):
 
 
 def file_html(item):
-    # type: (object) -> text_type
+    # type: (DataFile) -> Text
     """A line about a data file: URI, size, time of change; what isn't known yet is left out."""
-    parts = ["<code>%s</code>" % escape(item.uri)]  # type: ignore[attr-defined]
-    if item.size is not None:  # type: ignore[attr-defined]
-        parts.append(human_size(item.size))  # type: ignore[attr-defined]
-    if item.last_modified is not None:  # type: ignore[attr-defined]
-        parts.append(escape(item.last_modified.strftime("%Y-%m-%d %H:%M:%S")))  # type: ignore[attr-defined]
+    parts = ["<code>%s</code>" % escape(item.uri)]
+    if item.size is not None:
+        parts.append(human_size(item.size))
+    if item.last_modified is not None:
+        parts.append(escape(item.last_modified.strftime("%Y-%m-%d %H:%M:%S")))
     return " &middot; ".join(parts)
 
 
 def directory_html(directory):
-    # type: (object) -> text_type
+    # type: (DataDirectory) -> Text
     """A table of the first entries of a directory; the error's text if it can't be listed."""
     from .errors import ApiError
 
-    rows, more = [], False
+    rows = []  # type: List[Text]
+    more = False
     try:
-        for item in directory.list():  # type: ignore[attr-defined]
+        for item in directory.list():
             if len(rows) == _SHOWN_ROWS:
                 more = True
                 break
             rows.append(_row(item))
     except ApiError as error:
-        return "<code>%s</code>: %s" % (escape(directory.uri), escape(error.message))  # type: ignore[attr-defined]
+        return "<code>%s</code>: %s" % (escape(directory.uri), escape(error.message))
     table = "<table><thead><tr><th>Name</th><th>Size</th><th>Modified</th></tr></thead><tbody>%s</tbody></table>"
     note = "<p>and more</p>" if more else ""
-    return "<code>%s</code>" % escape(directory.uri) + table % "".join(rows) + note  # type: ignore[attr-defined]
+    return "<code>%s</code>" % escape(directory.uri) + table % "".join(rows) + note
 
 
 def _row(item):
-    # type: (object) -> text_type
-    if item.is_dir():  # type: ignore[attr-defined]
-        return "<tr><td>%s/</td><td></td><td></td></tr>" % escape(item.getName())  # type: ignore[attr-defined]
-    changed = item.last_modified.strftime("%Y-%m-%d %H:%M:%S") if item.last_modified else ""  # type: ignore[attr-defined]
-    size = human_size(item.size) if item.size is not None else ""  # type: ignore[attr-defined]
-    return "<tr><td>%s</td><td>%s</td><td>%s</td></tr>" % (escape(item.getName()), size, changed)  # type: ignore[attr-defined]
+    # type: (Any) -> Text
+    if item.is_dir():
+        return "<tr><td>%s/</td><td></td><td></td></tr>" % escape(item.getName())
+    changed = item.last_modified.strftime("%Y-%m-%d %H:%M:%S") if item.last_modified else ""
+    size = human_size(item.size) if item.size is not None else ""
+    return "<tr><td>%s</td><td>%s</td><td>%s</td></tr>" % (escape(item.getName()), size, changed)
 
 
 def human_size(size):

@@ -7,32 +7,41 @@ from requests.adapters import HTTPAdapter
 
 from .transport import CONNECT_TIMEOUT, MAX_CONNECTIONS, _retry, ssl_context
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from ssl import SSLContext  # noqa: F401
+    from typing import Any, Mapping, Optional  # noqa: F401
+
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+
+    from ._types import Body, CaCert, ReadTimeout  # noqa: F401
+
 
 class _Adapter(HTTPAdapter):
     """requests' adapter with the client's TLS settings and retry policy."""
 
     def __init__(self, context, retries):
-        # type: (object, int) -> None
+        # type: (Optional[SSLContext], int) -> None
         self._context = context
         super(_Adapter, self).__init__(
             pool_connections=4, pool_maxsize=MAX_CONNECTIONS, max_retries=_retry(retries)
         )
 
     def init_poolmanager(self, *args, **kwargs):
-        # type: (*object, **object) -> object
+        # type: (*Any, **Any) -> Any
         if self._context is not None:
             kwargs["ssl_context"] = self._context
         return super(_Adapter, self).init_poolmanager(*args, **kwargs)
 
 
 def _keep_authorization(request):
-    # type: (object) -> object
+    # type: (requests.PreparedRequest) -> requests.PreparedRequest
     """A requests "auth" that leaves the request alone; with none, requests would put a netrc entry over our header."""
     return request
 
 
 def make_session(address, ca_cert, retries):
-    # type: (str, object, int) -> requests.Session
+    # type: (str, CaCert, int) -> requests.Session
     """A session for `address` with the client's trust, retries and pool sizes."""
     session = requests.Session()
     session.auth = _keep_authorization
@@ -49,13 +58,13 @@ class SessionTransport(object):
     """`Transport.send` by way of a requests session."""
 
     def __init__(self, session, address, read_timeout):
-        # type: (requests.Session, str, float) -> None
+        # type: (requests.Session, str, Optional[float]) -> None
         self._session = session
         self._address = address
         self._read_timeout = read_timeout
 
     def send(self, method, target, headers, body=None, stream=False, read_timeout=Ellipsis, retry=True):
-        # type: (str, str, dict, object, bool, object, bool) -> object
+        # type: (str, str, Mapping[str, str], Body, bool, ReadTimeout, bool) -> BaseHTTPResponse
         """As `Transport.send`; raises requests' exceptions, which are IOErrors."""
         response = self._session.request(
             method,
@@ -68,15 +77,15 @@ class SessionTransport(object):
         )
         raw = response.raw
         if not stream:
-            raw.data  # read now: the body belongs to this call's time limit
+            _ = raw.data  # read now: the body belongs to this call's time limit
         return raw
 
 
 def as_requests_response(raw, method, url):
-    # type: (object, str, str) -> requests.Response
+    # type: (BaseHTTPResponse, str, str) -> requests.Response
     """urllib3's response as a requests.Response, for the methods that are documented to return one."""
     request = requests.Request(method, url).prepare()
-    response = HTTPAdapter().build_response(request, raw)
+    response = HTTPAdapter().build_response(request, raw)  # type: Any
     body = getattr(raw, "_body", None)
     if body is not None:
         response._content = body

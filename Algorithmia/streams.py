@@ -7,6 +7,16 @@ import tempfile
 
 from . import errors
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional, Union  # noqa: F401
+
+    from typing_extensions import Buffer  # noqa: F401
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+
+    from .client import Client  # noqa: F401
+    from .datafile import DataFile  # noqa: F401
+
 BUFFER_SIZE = 1024 * 1024
 _SPOOL_IN_MEMORY = 8 * 1024 * 1024
 
@@ -17,16 +27,16 @@ class RemoteReader(io.RawIOBase):
     has no ranges)."""
 
     def __init__(self, client, url, uri):
-        # type: (object, str, str) -> None
+        # type: (Client, str, str) -> None
         super(RemoteReader, self).__init__()
         self._client = client
         self._url = url
         self.name = uri
-        self._response = None  # type: object
+        self._response = None  # type: Optional[BaseHTTPResponse]
         self._position = 0  # where the caller is
         self._stream_at = 0  # where the open response is
-        self._etag = None  # type: object
-        self.size = None  # type: object
+        self._etag = None  # type: Optional[str]
+        self.size = None  # type: Optional[int]
 
     def readable(self):
         # type: () -> bool
@@ -52,16 +62,18 @@ class RemoteReader(io.RawIOBase):
         return offset
 
     def readinto(self, target):
-        # type: (bytearray) -> int
+        # type: (Any) -> int
         if self.closed:
             raise ValueError("I/O operation on closed file")
         if not len(target):
             return 0
-        if self._response is None or self._stream_at != self._position:
-            if not self._open_at(self._position):
+        response = self._response
+        if response is None or self._stream_at != self._position:
+            response = self._open_at(self._position)
+            if response is None:
                 return 0
-        with self._client.reading(self.name):  # type: ignore[attr-defined]
-            data = self._response.read(len(target))  # type: ignore[attr-defined]
+        with self._client.reading(self.name):
+            data = response.read(len(target))
         target[: len(data)] = data
         self._position += len(data)
         self._stream_at = self._position
@@ -69,28 +81,29 @@ class RemoteReader(io.RawIOBase):
 
     def _find_size(self):
         # type: () -> int
-        if self.size is None:
-            response = self._client.request("HEAD", self._url, family=errors.DATA, subject=self.name)  # type: ignore[attr-defined]
-            self.size = int(response.headers.get("Content-Length", 0))
-        return self.size  # type: ignore[return-value]
+        size = self.size
+        if size is None:
+            response = self._client.request("HEAD", self._url, family=errors.DATA, subject=self.name)
+            size = self.size = int(response.headers.get("Content-Length", 0))
+        return size
 
     def _open_at(self, offset):
-        # type: (int) -> bool
-        """Start reading at `offset`; False if that is at or past the end."""
+        # type: (int) -> Optional[BaseHTTPResponse]
+        """Start reading at `offset`; None if that is at or past the end."""
         self._drop()
         if offset and self.size is not None and offset >= self.size:
-            return False
-        headers = {}
+            return None
+        headers = {}  # type: Dict[str, str]
         if offset:
             headers["Range"] = "bytes=%d-" % offset
             if self._etag:
                 headers["If-Range"] = self._etag
-        response = self._client.request(  # type: ignore[attr-defined]
+        response = self._client.request(
             "GET", self._url, headers=headers, stream=True, family=errors.DATA, subject=self.name, also_ok=(416,)
         )
         if response.status == 416:
             response.drain_conn() if hasattr(response, "drain_conn") else response.close()
-            return False
+            return None
         if response.headers.get("X-Data-Type") == "directory":
             response.close()
             raise errors.DataApiError("unable to get file %s - it is a directory" % self.name)
@@ -106,15 +119,15 @@ class RemoteReader(io.RawIOBase):
                 self.size = offset + int(length)
         else:
             self.size = int(length) if length is not None else None
-            self._skip(offset)
+            self._skip(response, offset)
         self._stream_at = offset
-        return True
+        return response
 
-    def _skip(self, count):
-        # type: (int) -> None
-        with self._client.reading(self.name):  # type: ignore[attr-defined]
+    def _skip(self, response, count):
+        # type: (BaseHTTPResponse, int) -> None
+        with self._client.reading(self.name):
             while count > 0:
-                data = self._response.read(min(count, BUFFER_SIZE))  # type: ignore[attr-defined]
+                data = response.read(min(count, BUFFER_SIZE))
                 if not data:
                     break
                 count -= len(data)
@@ -138,11 +151,11 @@ class RemoteWriter(io.RawIOBase):
     request at close. Leaving a ``with`` block by an exception stores nothing."""
 
     def __init__(self, data_file):
-        # type: (object) -> None
+        # type: (DataFile) -> None
         super(RemoteWriter, self).__init__()
         self._file = data_file
-        self.name = data_file.uri  # type: ignore[attr-defined]
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)
+        self.name = data_file.uri
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)  # type: Any
         self._abandoned = False
 
     def writable(self):
@@ -154,7 +167,7 @@ class RemoteWriter(io.RawIOBase):
         return True
 
     def write(self, data):
-        # type: (bytes) -> int
+        # type: (Buffer) -> int
         if self.closed:
             raise ValueError("I/O operation on closed file")
         data = data.tobytes() if isinstance(data, memoryview) else bytes(data)
@@ -182,13 +195,14 @@ class RemoteWriter(io.RawIOBase):
             return
         try:
             if not self._abandoned:
-                self._file.put_stream(self._spool)  # type: ignore[attr-defined]
+                self._spool.seek(0)
+                self._file.put_stream(self._spool)
         finally:
             self._spool.close()
             super(RemoteWriter, self).close()
 
     def __exit__(self, exc_type, exc_value, traceback):
-        # type: (*object) -> None
+        # type: (Any, Any, Any) -> None
         self._abandoned = self._abandoned or exc_type is not None
         self.close()
 
@@ -203,14 +217,15 @@ class TextWriter(io.TextIOWrapper):
     """Text over a `RemoteWriter`; an exception in the ``with`` block discards what was written."""
 
     def __exit__(self, exc_type, exc_value, traceback):
-        # type: (*object) -> None
+        # type: (Any, Any, Any) -> None
         if exc_type is not None:
-            self.buffer._abandoned = True  # type: ignore[attr-defined]
+            writer = self.buffer  # type: Any
+            writer._abandoned = True
         self.close()
 
 
 def open_remote(data_file, mode="rb", encoding=None, errors=None, newline=None, buffering=-1):
-    # type: (object, str, str, str, str, int) -> object
+    # type: (DataFile, str, Optional[str], Optional[str], Optional[str], int) -> Any
     """A file object for `data_file`; `mode` is ``r``, ``rb``, ``w`` or ``wb`` (text is UTF-8 unless told).
 
     Raises ValueError for another mode.
@@ -220,6 +235,6 @@ def open_remote(data_file, mode="rb", encoding=None, errors=None, newline=None, 
     if mode.startswith("w"):
         writer = RemoteWriter(data_file)
         return writer if "b" in mode else TextWriter(writer, encoding or "utf-8", errors, newline)
-    raw = RemoteReader(data_file.client, data_file.url, data_file.uri)  # type: ignore[attr-defined]
+    raw = RemoteReader(data_file.client, data_file.url, data_file.uri)  # type: Any
     reader = io.BufferedReader(raw, BUFFER_SIZE if buffering < 2 else buffering)
     return reader if "b" in mode else io.TextIOWrapper(reader, encoding or "utf-8", errors, newline)

@@ -5,9 +5,15 @@ import shutil
 import tempfile
 import threading
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import IO, Optional, Tuple  # noqa: F401
+
+    from ._types import Readable  # noqa: F401
+
 _lock = threading.Lock()
-_directory = None  # type: object
-_owner = None  # type: object
+_directory = None  # type: Optional[str]
+_owner = None  # type: Optional[int]
 
 
 def directory():
@@ -18,7 +24,7 @@ def directory():
         if _directory is None or _owner != os.getpid():
             _directory, _owner = tempfile.mkdtemp(prefix="algorithmia-"), os.getpid()
             atexit.register(_remove, _directory, _owner)
-        return _directory  # type: ignore[return-value]
+        return _directory
 
 
 def new_path(name=""):
@@ -37,10 +43,10 @@ def new_directory():
 
 
 def spooled(source):
-    # type: (object) -> tuple
+    # type: (Readable) -> Tuple[IO[bytes], int]
     """``(file object at its start, size)``: what can be read from `source`, kept in a nameless temporary file."""
     target = tempfile.TemporaryFile()
-    shutil.copyfileobj(source, target, 1024 * 1024)  # type: ignore[misc]
+    shutil.copyfileobj(source, target, 1024 * 1024)
     size = target.tell()
     target.seek(0)
     return target, size

@@ -10,12 +10,19 @@ import tempfile
 from . import errors
 from ._compat import replace_file
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import IO, Any, Iterator, Optional  # noqa: F401
+
+    from ._types import Progress, Readable, Writable  # noqa: F401
+    from .client import Client  # noqa: F401
+
 CHUNK = 1024 * 1024
 
 
 @contextlib.contextmanager
 def replacing(local_path):
-    # type: (str) -> object
+    # type: (str) -> Iterator[IO[bytes]]
     """A binary file object whose content takes the name `local_path` in one step, when the block ends well.
 
     Links are followed; a device or pipe is written to directly, since it must stay what it is.
@@ -40,60 +47,60 @@ def replacing(local_path):
 
 
 def write_local(source, local_path, progress=None):
-    # type: (object, str, object) -> int
+    # type: (Readable, str, Progress) -> int
     """Write what can be read from `source` to `local_path`, in one step; returns the number of bytes."""
-    with replacing(local_path) as target:  # type: ignore[attr-defined]
+    with replacing(local_path) as target:
         return _pump(source, target, progress)
 
 
 def download(client, uri, local_path, progress=None):
-    # type: (object, str, str, object) -> int
+    # type: (Client, str, str, Progress) -> int
     """Copy the file at `uri` to `local_path`; returns its size in bytes.
 
     The content arrives under a temporary name beside `local_path` and is renamed when it is complete and on disk.
     Raises the errors of `Client.request`, and OSError for the local side.
     """
-    with replacing(local_path) as target:  # type: ignore[attr-defined]
+    with replacing(local_path) as target:
         return download_to(client, uri, target, progress)
 
 
 def download_to(client, uri, target, progress=None):
-    # type: (object, str, object, object) -> int
+    # type: (Client, str, Writable, Progress) -> int
     """Write the content of the file at `uri` to `target`, a binary file object; returns the number of bytes."""
-    source = client.file(uri)  # type: ignore[attr-defined]
+    source = client.file(uri)
     if not hasattr(source, "url"):
         with open(source.path, "rb") as local:
             return _pump(local, target, progress)
-    response = client.request("GET", source.url, stream=True, family=errors.DATA, subject=source.uri)  # type: ignore[attr-defined]
+    response = client.request("GET", source.url, stream=True, family=errors.DATA, subject=source.uri)
     if response.headers.get("X-Data-Type") == "directory":
         response.close()
         raise errors.DataApiError("unable to get file %s - it is a directory" % source.uri)
     try:
-        with client.reading(source.uri):  # type: ignore[attr-defined]
+        with client.reading(source.uri):
             return _pump(response, target, progress)
     finally:
         response.release_conn()
 
 
 def upload(client, local_path, uri, progress=None):
-    # type: (object, str, str, object) -> None
+    # type: (Client, str, str, Progress) -> None
     """Store the local file at `local_path` as `uri`."""
     with open(local_path, "rb") as source:
         upload_from(client, source, uri, progress)
 
 
 def upload_from(client, source, uri, progress=None):
-    # type: (object, object, str, object) -> None
+    # type: (Client, Readable, str, Progress) -> None
     """Store what can be read from `source`, a binary file object, as `uri`."""
-    client.file(uri).put_stream(source, progress=progress)  # type: ignore[attr-defined]
+    client.file(uri).put_stream(source, progress=progress)
 
 
 def copy_remote(client, source_uri, target_uri, progress=None):
-    # type: (object, str, str, object) -> None
+    # type: (Client, str, str, Progress) -> None
     """Copy between two data URIs of one client, through this machine's memory in bounded pieces."""
-    target = client.file(target_uri)  # type: ignore[attr-defined]
-    stat = client.file(source_uri).stat()  # type: ignore[attr-defined]
-    with client.file(source_uri).open("rb") as source:  # type: ignore[attr-defined]
+    target = client.file(target_uri)
+    stat = client.file(source_uri).stat()
+    with client.file(source_uri).open("rb") as source:
         target.put_stream(source, progress=progress, content_type=stat.content_type, size=stat.size)
 
 
@@ -101,7 +108,7 @@ class ProgressReader(object):
     """A binary file object that tells `progress` how much was read; a rewind is told as a negative number."""
 
     def __init__(self, source, progress, size=None):
-        # type: (object, object, int) -> None
+        # type: (Any, Progress, Optional[int]) -> None
         self._source = source
         self._progress = progress
         self._told = 0
@@ -109,37 +116,37 @@ class ProgressReader(object):
 
     def read(self, size=-1):
         # type: (int) -> bytes
-        data = self._source.read(size)  # type: ignore[attr-defined]
+        data = self._source.read(size)
         self._told += len(data)
         if self._progress is not None and data:
-            self._progress(len(data))  # type: ignore[operator]
+            self._progress(len(data))
         return data
 
     def tell(self):
         # type: () -> int
-        return self._source.tell()  # type: ignore[attr-defined]
+        return self._source.tell()
 
     def seek(self, offset, whence=0):
         # type: (int, int) -> int
-        before = self._source.tell()  # type: ignore[attr-defined]
-        self._source.seek(offset, whence)  # type: ignore[attr-defined]
-        after = self._source.tell()  # type: ignore[attr-defined]
+        before = self._source.tell()
+        self._source.seek(offset, whence)
+        after = self._source.tell()
         if self._progress is not None and after != before:
-            self._progress(after - before)  # type: ignore[operator]
+            self._progress(after - before)
         return after
 
 
 def _pump(source, target, progress):
-    # type: (object, object, object) -> int
+    # type: (Readable, Writable, Progress) -> int
     total = 0
     while True:
-        data = source.read(CHUNK)  # type: ignore[attr-defined]
+        data = source.read(CHUNK)
         if not data:
             return total
-        target.write(data)  # type: ignore[attr-defined]
+        target.write(data)
         total += len(data)
         if progress is not None:
-            progress(len(data))  # type: ignore[operator]
+            progress(len(data))
 
 
 def _mode_for(path):

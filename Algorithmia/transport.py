@@ -8,6 +8,18 @@ import threading
 from ._compat import getproxies, proxy_bypass, urlsplit
 from .errors import ConfigError
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from ssl import SSLContext  # noqa: F401
+    from typing import Any, Dict, Mapping, Optional, Tuple, Type  # noqa: F401
+    from urllib.parse import SplitResult  # noqa: F401
+
+    from urllib3 import BaseHTTPResponse  # noqa: F401
+    from urllib3.util import Timeout  # noqa: F401
+    from urllib3.util.retry import Retry  # noqa: F401
+
+    from ._types import Body, CaCert, ReadTimeout  # noqa: F401
+
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 MAX_CONNECTIONS = 32
@@ -18,7 +30,7 @@ _RETRY_STATUSES = frozenset([429, 502, 503, 504])
 
 
 def _retry_class():
-    # type: () -> type
+    # type: () -> Type[Retry]
     from urllib3.util.retry import Retry
 
     class JitteredRetry(Retry):
@@ -26,10 +38,10 @@ def _retry_class():
 
         def get_backoff_time(self):
             # type: () -> float
-            return min(LONGEST_PAUSE, Retry.get_backoff_time(self)) * random.uniform(0.5, 1.0)
+            return min(LONGEST_PAUSE, Retry.get_backoff_time(self)) * random.uniform(0.5, 1.0)  # noqa: S311
 
         def get_retry_after(self, response):
-            # type: (object) -> object
+            # type: (BaseHTTPResponse) -> Optional[float]
             seconds = Retry.get_retry_after(self, response)
             return None if seconds is None else min(seconds, LONGEST_PAUSE)
 
@@ -37,9 +49,9 @@ def _retry_class():
 
 
 def _retry(retries):
-    # type: (int) -> object
+    # type: (int) -> Retry
     """What is repeated: anything idempotent; of other requests only those whose connection never came up."""
-    make = _retry_class()
+    make = _retry_class()  # type: Any
     options = dict(
         total=retries,
         connect=retries,
@@ -57,7 +69,7 @@ def _retry(retries):
 
 
 def ssl_context(ca_cert):
-    # type: (object) -> object
+    # type: (CaCert) -> SSLContext
     """The TLS settings: the bundled authorities and those of file `ca_cert`; False verifies nothing.
 
     Raises ConfigError if `ca_cert` is not a readable PEM file.
@@ -95,7 +107,7 @@ class Transport(object):
 
     def __init__(self, address, ca_cert=None, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), max_connections=MAX_CONNECTIONS,
                  retries=RETRIES):
-        # type: (str, object, tuple, int, int) -> None
+        # type: (str, CaCert, Tuple[Optional[float], Optional[float]], int, int) -> None
         from urllib3.util import Timeout
 
         self.address = address
@@ -110,8 +122,8 @@ class Transport(object):
             total=retries, connect=retries, read=False, status=0, redirect=False, backoff_factor=0.2,
             raise_on_status=False,
         )
-        self._timeouts = {}  # type: dict
-        options = {"maxsize": max_connections, "block": False, "timeout": self._timeout}
+        self._timeouts = {}  # type: Dict[Optional[float], Timeout]
+        options = {"maxsize": max_connections, "block": False, "timeout": self._timeout}  # type: Dict[str, Any]
         if parts.scheme == "https":
             options["ssl_context"] = ssl_context(ca_cert)
             if ca_cert is False:
@@ -121,13 +133,13 @@ class Transport(object):
         self._pool, self._via_proxy = self._make_pool(parts, ca_cert, options)
 
     def _make_pool(self, parts, ca_cert, options):
-        # type: (object, object, dict) -> tuple
+        # type: (SplitResult, CaCert, Dict[str, Any]) -> Tuple[Any, bool]
         import urllib3
 
         proxy = None
-        if ca_cert is not False and not proxy_bypass(parts.hostname):  # type: ignore[attr-defined]
+        if ca_cert is not False and not proxy_bypass(parts.hostname or ""):
             proxies = getproxies()
-            proxy = proxies.get(parts.scheme) or proxies.get("all")  # type: ignore[attr-defined]
+            proxy = proxies.get(parts.scheme) or proxies.get("all")
         if not proxy:
             return urllib3.PoolManager(**options).connection_from_url(self.address), False
         proxy_parts = urlsplit(proxy if "://" in proxy else "http://" + proxy)
@@ -145,7 +157,7 @@ class Transport(object):
         return manager, True
 
     def send(self, method, target, headers, body=None, stream=False, read_timeout=Ellipsis, retry=True):
-        # type: (str, str, dict, object, bool, object, bool) -> object
+        # type: (str, str, Mapping[str, str], Body, bool, ReadTimeout, bool) -> BaseHTTPResponse
         """Send one request and return urllib3's response; with `stream`, its body is still to be read.
 
         target        path and query, percent-encoded
@@ -156,11 +168,10 @@ class Transport(object):
         """
         timeout = self._timeout
         if read_timeout is not Ellipsis:
-            timeout = self._timeouts.get(read_timeout)
-            if timeout is None:
-                timeout = self._timeout_class(connect=self._connect_timeout, read=read_timeout)
-                if len(self._timeouts) < 100:
-                    self._timeouts[read_timeout] = timeout
+            known = self._timeouts.get(read_timeout)
+            timeout = known or self._timeout_class(connect=self._connect_timeout, read=read_timeout)
+            if known is None and len(self._timeouts) < 100:
+                self._timeouts[read_timeout] = timeout
         target = self._base + target
         options = dict(
             body=body,

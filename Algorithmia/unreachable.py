@@ -12,6 +12,10 @@ import urllib3.exceptions as _urllib3
 from . import config
 from .errors import ApiError, ApiTimeoutError, UnreachableError
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Iterator, Optional  # noqa: F401
+
 
 class ConnectionFailed(UnreachableError, _requests.ConnectionError):
     """The address can't be reached, or the connection broke."""
@@ -51,7 +55,7 @@ def before_sending(error):
 
 
 def from_exception(error, address, subject=None):
-    # type: (BaseException, str, str) -> ApiError
+    # type: (BaseException, Optional[str], Optional[str]) -> ApiError
     """The UnreachableError for `error`, with what to do next."""
     root = _root(error)
     about = " (%s)" % subject if subject else ""
@@ -81,7 +85,7 @@ def from_exception(error, address, subject=None):
 
 @contextlib.contextmanager
 def mapped(address, subject=None):
-    # type: (str, str) -> object
+    # type: (Optional[str], Optional[str]) -> Iterator[None]
     """A context in which urllib3's exceptions leave as UnreachableError."""
     try:
         yield

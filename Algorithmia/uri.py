@@ -1,11 +1,16 @@
 """Data URIs and algorithm references, and the API paths that they stand for. Percent-encoding happens only here.
 
 A data URI is ``PROTOCOL[+LABEL]://PATH``; without a protocol it means hosted data. An algorithm reference is
-``[algo://]OWNER/NAME[/VERSION]``. Facts: the API documents for data ("Data URIs", "HTTP paths") and algorithms ("URLs").
+``[algo://]OWNER/NAME[/VERSION]``. Facts: the API documents for data ("Data URIs", "HTTP paths") and algorithms
+("URLs").
 """
 import re
 
 from ._compat import quote_bytes, string_types, to_bytes, to_text
+
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Dict, Optional, Text, Tuple, Union  # noqa: F401
 
 HOSTED = "data"
 CONNECTORS = ("data", "s3", "dropbox", "azureblob", "gs")
@@ -16,13 +21,13 @@ _SEGMENT_SAFE = "!$'()*,;=:@"
 
 
 def quote_segment(text):
-    # type: (object) -> str
+    # type: (Union[Text, bytes]) -> str
     """One path segment, percent-encoded as UTF-8, so that any name survives."""
     return quote_bytes(to_bytes(text), _SEGMENT_SAFE)
 
 
 def quote_path(path):
-    # type: (object) -> str
+    # type: (Union[Text, bytes]) -> str
     """A path whose ``/`` separate segments, percent-encoded."""
     return quote_bytes(to_bytes(path), _SEGMENT_SAFE + "/")
 
@@ -37,11 +42,11 @@ def is_remote(text):
     # type: (str) -> bool
     """Whether `text` names data on the platform by an explicit protocol, such as ``data://`` or ``s3+label://``."""
     match = _PROTOCOL.match(text)
-    return bool(match) and match.group(1).split("+")[0].lower() in CONNECTORS  # type: ignore[union-attr]
+    return match is not None and match.group(1).split("+")[0].lower() in CONNECTORS
 
 
 def parse_data_uri(text):
-    # type: (str) -> tuple
+    # type: (str) -> Tuple[str, str]
     """``(connector, path)`` of a data URI: ``("data", ".my/c/f")``, ``("s3+lab", "bucket/key")``.
 
     A missing protocol means hosted data. One leading ``/`` of a hosted path is dropped.
@@ -92,7 +97,7 @@ def base_name(uri):
 
 
 def parent_and_base(path):
-    # type: (str) -> tuple
+    # type: (str) -> Tuple[str, str]
     """``('a/b', 'c')`` for ``a/b/c``; ``('data://foo', 'bar')`` for ``data://foo/bar``.
 
     Raises ValueError when there is no base: ``/``, the empty string, or a trailing slash.
@@ -129,8 +134,9 @@ class AlgorithmRef(object):
         if len(parts) not in (2, 3) or not parts[1]:
             raise ValueError("Invalid algorithm URI: %s" % text)
         self.owner, self.name = parts[0], parts[1]
-        self.version = parts[2] if len(parts) == 3 else None
-        self.query = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+        self.version = parts[2] if len(parts) == 3 else None  # type: Optional[str]
+        pairs = [pair.partition("=") for pair in query.split("&") if pair]
+        self.query = {name: value for name, _, value in pairs}  # type: Dict[str, str]
 
     @property
     def path(self):

@@ -4,11 +4,15 @@ import hashlib
 from . import uri as _uri
 from ._compat import to_bytes
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Text, Tuple, Union  # noqa: F401
+
 _CHUNK = 1024 * 1024
 
 
 def getParentAndBase(path):
-    # type: (str) -> tuple
+    # type: (str) -> Tuple[str, str]
     """``('a/b', 'c')`` for ``a/b/c``. Raises ValueError when there is no last part."""
     return _uri.parent_and_base(path)
 
@@ -30,6 +34,6 @@ def md5_for_file(fname):
 
 
 def md5_for_str(content):
-    # type: (str) -> str
+    # type: (Union[Text, bytes]) -> str
     """Hex MD5 of text (as UTF-8) or bytes."""
     return hashlib.md5(to_bytes(content)).hexdigest()
