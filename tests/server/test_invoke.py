@@ -30,7 +30,7 @@ EVERYTHING = KeyPermissions.everything()
 
 
 class World:
-    """A database with accounts `author` and `stranger`, and an algorithm ``author/Algo`` with versions to choose from."""
+    """A database with accounts `author` and `stranger`, and an algorithm ``author/Algo`` with several versions."""
 
     def __init__(self, home: Path) -> None:
         self.settings = Settings(home=home, max_concurrent_calls=3, max_child_calls=4)
@@ -394,9 +394,9 @@ def test_key_scopes(world: World, changes: dict[str, Any], origin: str | None, a
             if allowed:
                 assert (await work).version == "0.10.0"
             else:
-                with pytest.raises(NotAuthorized, match="Caller is not authorized to perform the operation: ") as problem:
+                with pytest.raises(NotAuthorized, match="Caller is not authorized to perform the operation: ") as no:
                     await work
-                assert (problem.value.status, problem.value.code) == (403, 2001)
+                assert (no.value.status, no.value.code) == (403, 2001)
 
     at_desk(world, test)
 

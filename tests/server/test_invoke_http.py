@@ -158,7 +158,8 @@ def test_json_values_come_back(wire: Wire, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["timeout=0", "timeout=-1", "timeout=3001", "timeout=nan", "timeout=inf", "timeout=x", "output=odd", "stdout=maybe"],
+    ["timeout=0", "timeout=-1", "timeout=3001", "timeout=nan", "timeout=inf", "timeout=x"]
+    + ["output=odd", "stdout=maybe", "timing=maybe"],
 )
 def test_options_that_make_no_sense(wire: Wire, query: str) -> None:
     answer = wire.call(f"demo/Hello?{query}", "x")

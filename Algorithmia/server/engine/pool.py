@@ -86,9 +86,11 @@ class LocalPool:
         self._sessions = sessions
         self._work = settings.state.absolute() / "work"
         self._groups: dict[tuple[str, str], _Group] = {}
-        self._processes: set[Worker] = set()  # started and not yet ended
+        self._processes: dict[Worker, _Group] = {}  # started and not yet ended
         self._tasks: set[asyncio.Task[None]] = set()
-        self._most = max(_LOWEST_TOTAL, 4 * settings.max_workers)
+        self._limit = max(1, settings.max_workers)
+        self._most = max(_LOWEST_TOTAL, 4 * self._limit)
+        self._is_short = False  # a group had to do without a worker, since there were too many of others
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -211,7 +213,7 @@ class LocalPool:
             self._grow(group)
             return
         waiter = self._next_waiter(group)
-        is_surplus = group.size > self._settings.max_workers
+        is_surplus = group.size > self._limit
         if waiter is not None and (waiter.is_child or not is_surplus):
             group.waiting.popleft()
             waiter.future.set_result(worker)
@@ -236,7 +238,10 @@ class LocalPool:
             waiter.future.set_exception(_again(failure))
 
     def _feed(self) -> None:
-        """The machine has room again: groups that had to wait for it may grow."""
+        """The machine may have room again: groups that had to wait for it may grow."""
+        if not self._is_short:
+            return
+        self._is_short = False
         for group in self._groups.values():
             if group.waiting:
                 self._grow(group)
@@ -254,7 +259,7 @@ class LocalPool:
                 if not group.size:
                     self._fail_waiting(group, group.failure)
                 return
-            if not waiter.is_child and (group.size >= self._settings.max_workers or not self._make_room()):
+            if not waiter.is_child and (group.size >= self._limit or not self._make_room()):
                 return
             group.starting += 1
             # The call that asked for it: while loading, the algorithm acts for that caller.
@@ -268,6 +273,7 @@ class LocalPool:
             return True
         idle = [(group.idle[0].idle_since, group) for group in self._groups.values() if group.idle]
         if not idle:
+            self._is_short = True
             return False
         group = min(idle, key=lambda entry: entry[0])[1]
         worker = group.idle[0]
@@ -281,7 +287,7 @@ class LocalPool:
         try:
             self._sessions.bind(key, session)
             worker = Worker(self._launch(group.build, key), self._ended)
-            self._processes.add(worker)
+            self._processes[worker] = group
             await worker.start(self._settings.load_timeout)
         except (CallFailure, OSError) as problem:
             failure = problem if isinstance(problem, CallFailure) else CallFailure(str(problem), "SystemError")
@@ -345,10 +351,9 @@ class LocalPool:
 
     def _ended(self, worker: Worker) -> None:
         """A worker's process has ended, for whatever reason."""
-        self._processes.discard(worker)
-        for group in self._groups.values():
-            if worker in group.idle:
-                self._forget(group, worker)
+        group = self._processes.pop(worker)
+        if worker in group.idle:
+            self._forget(group, worker)
         if not self._is_closed:
             self._feed()
 

@@ -34,6 +34,8 @@ _CHUNK = 65536
 # More than a pipe holds: what a call printed before its answer is then read before the call ends.
 _DRAIN_READS = 20
 _GRACE = 3.0
+# Error messages and traces come on top of the largest result.
+_SLACK = 8 * 1024 * 1024
 # How long the socket's last bytes may take to arrive once the process has ended.
 _LAST_BYTES = 0.2
 
@@ -194,7 +196,7 @@ class Worker(asyncio.Protocol):
         if len(self._buffer) < HEADER.size:
             return False
         length: int = HEADER.unpack_from(self._buffer)[3]
-        if length > self.launch.max_result + _CHUNK * 16:
+        if length > self.launch.max_result + _SLACK:
             self._settle_failure(CallFailure("the worker process broke the protocol", "SystemError"))
             self.kill()
             return False

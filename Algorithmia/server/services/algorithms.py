@@ -5,6 +5,7 @@ What is found is kept in memory, with all versions of the algorithm; whoever cha
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,9 @@ _CATALOG_SETTINGS = {
     "royalty_microcredits": 0,
 }
 _CACHE_SIZE = 4096
+# Anything else is not worth a look into the database.
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ class Algorithms:
         key = (reference.owner, reference.name) if not reference.id else ("", reference.id)
         record = self._cache.get(key)
         if record is None:
+            if not _is_possible(*key):
+                raise _not_found(reference)
             record = await run_in_threadpool(self._load, key)
             if record is None:
                 raise _not_found(reference)
@@ -216,6 +222,12 @@ def _choose(record: _Record, reference: Reference, is_owner: bool) -> Resolved:
 def _resolved(record: _Record, build: Build, settings: dict[str, Any], version: str, is_owner: bool) -> Resolved:
     visible = is_owner or settings.get("source_visibility") == "open"
     return Resolved(build, settings, version, visible, record.account_id)
+
+
+def _is_possible(owner: str, name: str) -> bool:
+    if not owner:
+        return _ID.fullmatch(name) is not None
+    return _NAME.fullmatch(owner) is not None and _NAME.fullmatch(name) is not None
 
 
 def _not_found(reference: Reference) -> NotFound:
