@@ -48,17 +48,18 @@ class Crew(object):
                 news.release()
 
         threads = [threading.Thread(target=work) for _ in range(min(self._size, len(jobs)))]
-        for thread in threads:
-            thread.daemon = True
-            thread.start()
         try:
+            for thread in threads:
+                thread.daemon = True
+                thread.start()
             for _ in jobs:
                 _acquire(news)
                 yield finished.popleft()
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(5.0)
+                if thread.ident is not None:  # started, before an interrupt came
+                    thread.join(5.0)
 
 
 def _attempt(job, action):

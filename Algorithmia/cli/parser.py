@@ -124,15 +124,9 @@ def parse(argv, env):
     parser, index = build(env)
     _complete(parser, env)
     args, extras = parser.parse_known_args(words)
-    command = getattr(args, "spec", None)
-    if command is None:
-        if extras:
-            parser.error("unrecognized arguments: %s" % " ".join(extras))
-        args = parser.parse_args(["help"])
-        command = args.spec
     args.passed_on = []
     if extras:
-        _take_extras(args, command, extras, index)
+        _take_extras(args, args.spec, extras, index)
     args.profile = profile or getattr(args, "profile", None)
     args.debug_errors = debug_errors or getattr(args, "debug_errors", False)
     args.quiet = getattr(args, "quiet", False)
@@ -156,7 +150,7 @@ def _take_extras(args, command, extras, index):
 def _hoist(words):
     """Take ``--profile`` and ``--debug-errors`` out of any position, spell aliases out, and join values to `run`'s
     input options that argparse would take for options. Returns the words left, the profile, and whether to debug."""
-    rest, profile, debug_errors, command = [], None, False, None
+    rest, profile, debug_errors, command = [], None, False, ""
     remaining = iter(words)
     for word in remaining:
         if word == "--":
@@ -172,7 +166,7 @@ def _hoist(words):
                 raise UsageError("algo: --profile needs the name of a profile")
         elif word == "--debug-errors":
             debug_errors = True
-        elif command is None and not word.startswith("-"):
+        elif not command and not word.startswith("-"):
             found = commands.find(word)
             command = found.name if found else word
             rest.append(command)
@@ -186,6 +180,8 @@ def _hoist(words):
                 rest.extend((word, value))
         else:
             rest.append(word)
+    if not command:
+        rest.append("help")  # no command is a wish for help; argparse of 2.7 would call it an error
     return rest, profile, debug_errors
 
 
