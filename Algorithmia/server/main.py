@@ -306,10 +306,11 @@ def _first_start(platform: Platform, address: str) -> bool:
 def account_name(user: str) -> str:
     """The operating system user's name as a valid account name."""
     from .catalog import owners
+    from .services.accounts import RESERVED_NAMES
 
     name = re.sub(r"[^a-zA-Z0-9_]", "_", user)
     name = name if name[:1].isalpha() else "user_" + name
-    return f"{name[:25]}_user" if name.lower() in owners() else name[:30]
+    return f"{name[:25]}_user" if name.lower() in {*owners(), *RESERVED_NAMES} else name[:30]
 
 
 class JsonFormatter(logging.Formatter):

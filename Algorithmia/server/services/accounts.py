@@ -22,7 +22,7 @@ from ..identity import ADMIN_KEY, STANDARD_KEY, Account, Identity, KeyPermission
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 _MAX_NAME = 30
 # data://.algo/temp/... and .algo/perm/... would be ambiguous; the other two look like .my and .session.
-_RESERVED = frozenset({"temp", "perm", "my", "session"})
+RESERVED_NAMES = frozenset({"temp", "perm", "my", "session"})
 
 KEY_LENGTH = 28
 _KEY_PREFIX = "sim"
@@ -126,7 +126,7 @@ class Accounts:
                 "beginning with a letter",
                 Code.MALFORMED_USER,
             )
-        if username.lower() in _RESERVED:
+        if username.lower() in RESERVED_NAMES:
             raise BadRequest(f"username {username} is reserved; choose another", Code.MALFORMED_USER)
 
     def ensure_account(self, username: str) -> Account:
