@@ -14,10 +14,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from .peers import Peers
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_MOST, AT_LEAST = "<=", ">="
@@ -75,17 +79,17 @@ class Context:
     """What a run gives its cases.
 
     quick  only check that the benchmark works: few, short rounds
-    peers  `peers.Peers`: interpreters of the references
+    peers  interpreters of the references
     """
 
-    def __init__(self, peers: object, quick: bool, scratch: Path) -> None:
+    def __init__(self, peers: Peers, quick: bool, scratch: Path) -> None:
         self.peers = peers
         self.quick = quick
         self.scratch = scratch
 
     def rounds(self, full: int) -> int:
         """How many rounds to run where the full benchmark runs `full`."""
-        return 2 if self.quick else full
+        return 1 if self.quick else full
 
     @contextlib.contextmanager
     def directory(self) -> Iterator[Path]:
@@ -179,7 +183,7 @@ def run_timed(command: Sequence[str], environment: Mapping[str, str], expect: st
 
 
 @contextlib.contextmanager
-def process(command: Sequence[str], environment: Mapping[str, str], **options: object) -> Iterator[subprocess.Popen]:
+def process(command: Sequence[str], environment: Mapping[str, str], **options: Any) -> Iterator[subprocess.Popen]:
     """A process in its home directory and a session of its own, which is ended, with its process group, afterwards."""
     options = {"stdin": subprocess.DEVNULL, "cwd": environment["HOME"], **options}
     child = subprocess.Popen(command, env=environment, start_new_session=True, **options)
@@ -187,6 +191,17 @@ def process(command: Sequence[str], environment: Mapping[str, str], **options: o
         yield child
     finally:
         end(child)
+
+
+def first_line(child: subprocess.Popen, seconds: float = 60.0) -> str:
+    """The first line that `child` writes; empty if it ends without one, which it is made to after `seconds`."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.start()
+    assert child.stdout is not None
+    try:
+        return child.stdout.readline().decode("utf-8", "replace").rstrip()
+    finally:
+        timer.cancel()
 
 
 def end(child: subprocess.Popen, patience: float = 15.0) -> None:

@@ -56,11 +56,12 @@ def main() -> int:
             documents.append(document(case, result, problem))
             print(f"{case.name}: {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     facts = machine()
-    facts["peers"] = {name: version for place in needed for name, version in environments.versions(place).items()}
+    versions = {name: version for place in needed for name, version in environments.versions(place).items()}
+    facts["peers"] = versions
     print(harness.table(rows))
     print(
         f"\n{facts['cores']} cores, load {facts['load']}, Python {facts['python']}; "
-        + ", ".join(f"{name} {version}" for name, version in facts["peers"].items())
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
     )
     if arguments.quick:
         print("--quick shows that the benchmark works; its figures mean nothing")

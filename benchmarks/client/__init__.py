@@ -19,7 +19,7 @@ def echo_server(home: Path) -> Iterator[str]:
     """The address of an echo server in a process of its own."""
     command = [sys.executable, str(HERE / "echo_server.py")]
     with harness.process(command, harness.clean_environment(home), stdout=subprocess.PIPE) as child:
-        yield "http://127.0.0.1:%d" % int(child.stdout.readline())
+        yield "http://127.0.0.1:%d" % int(harness.first_line(child))
 
 
 def write_profile(home: Path, address: str) -> None:

@@ -25,7 +25,7 @@ class Driver:
         python = context.peers.python(place) if place else sys.executable
         environment = harness.clean_environment(home) if place else harness.our_environment(home)
         self._name = name
-        self._process = stack.enter_context(
+        process = stack.enter_context(
             harness.process(
                 [python, str(HERE / "drivers.py"), name, address, KEY],
                 environment,
@@ -33,11 +33,13 @@ class Driver:
                 stdout=subprocess.PIPE,
             )
         )
+        assert process.stdin and process.stdout
+        self._commands, self._answers = process.stdin, process.stdout
 
     def ask(self, command: str) -> float:
-        self._process.stdin.write(command.encode() + b"\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        self._commands.write(command.encode() + b"\n")
+        self._commands.flush()
+        answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"the client {self._name} failed at {command!r}; its message is above")
         return float(answer)

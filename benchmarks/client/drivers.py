@@ -133,8 +133,8 @@ def main():
     call = DRIVERS[name](address, key)
     for line in sys.stdin:
         verb, *numbers = line.split()
-        measure = {"calls": median_of_calls, "threads": calls_per_second}[verb]
-        print(repr(measure(call, *map(int, numbers))), flush=True)
+        figure = (median_of_calls if verb == "calls" else calls_per_second)(call, *map(int, numbers))
+        print(repr(figure), flush=True)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def _our_server(home: Path) -> Iterator[subprocess.Popen]:
     """A platform in the foreground, which has made profile ``local`` in `home`."""
     command = [sys.executable, "-m", "Algorithmia.server.main", "--port", "0", "--log-level", "warning"]
     with harness.process(command, harness.our_environment(home), stdout=subprocess.PIPE) as child:
-        line = child.stdout.readline().decode()
+        line = harness.first_line(child)
         if not line.startswith("Serving on "):
             raise RuntimeError(f"the platform did not start: {line!r}")
         yield child

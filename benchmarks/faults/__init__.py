@@ -19,14 +19,12 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from benchmarks import harness
 
 from .inspection import Disk, settle
 from .traffic import Client, Files, Traffic
 
-_START_LIMIT = 60.0
 _COLLECTION = "faults"
 
 
@@ -88,12 +86,14 @@ class _Server:
             )
 
     def wait_until_ready(self) -> None:
-        line = self._child.stdout.readline().decode()
+        assert self._child is not None
+        line = harness.first_line(self._child)
         if not line.startswith("Serving on "):
             raise RuntimeError(f"the server did not come back: {line!r}\n{self.log()[-3000:]}")
-        self.port = urlsplit(line.split()[-1]).port
+        self.port = int(line.rpartition(":")[2])
 
     def kill(self) -> None:
+        assert self._child is not None
         self._child.kill()
         self.end()
 

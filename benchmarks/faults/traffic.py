@@ -78,13 +78,14 @@ class Client:
         body: object = data
         if "Transfer-Encoding" in headers or self._chance.random() < 0.5:
             body = self._pieces(data)
-        change = self._begin(name, Content.of(data))
+        content = Content.of(data)
+        change = self._begin(name, content)
         status, answered, text = self.request("PUT", self._files.path(name), body, **headers)
         if status != 200:
             self._files.violated(f"PUT {name} ({len(data)} bytes): {status} {text[:200]!r}")
             return
-        if answered.get("etag", "").strip('"') != change.content.md5:
-            self._files.violated(f"PUT {name}: answered ETag {answered.get('etag')} for {change.content}")
+        if answered.get("etag", "").strip('"') != content.md5:
+            self._files.violated(f"PUT {name}: answered ETag {answered.get('etag')} for {content}")
         self._end(change, "written" if data else "written empty")
 
     def _remove(self, name: str) -> None:
