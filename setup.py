@@ -56,6 +56,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["Algorithmia", "Algorithmia.*"]),
     include_package_data=True,
+    package_data={"Algorithmia": ["py.typed", "_types.pyi"]},
     zip_safe=False,
     python_requires=">=2.7,!=3.0.*,!=3.1.*,!=3.2.*,!=3.3.*,!=3.4.*,!=3.5.*",
     install_requires=INSTALL_REQUIRES,
