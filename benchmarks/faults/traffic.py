@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from .model import Change, Content, History, new_content
 
@@ -62,7 +63,7 @@ class Client:
         else:
             self._abandon(name)
 
-    def request(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case, and body of one request."""
         chunked = "Transfer-Encoding" in headers
         self._connection.request(method, path, body, {**self._headers, **headers}, encode_chunked=chunked)
@@ -75,7 +76,7 @@ class Client:
         headers = {"Content-Length": str(len(data))}
         if self._chance.random() < 0.3:
             headers = {"Transfer-Encoding": "chunked"}
-        body: object = data
+        body: Any = data
         if "Transfer-Encoding" in headers or self._chance.random() < 0.5:
             body = self._pieces(data)
         content = Content.of(data)
