@@ -308,7 +308,7 @@ class Client(OrganizationMethods):
         return self._transport
 
     def _connect_embedded(self, failed=None):
-        # type: (str) -> None
+        # type: (Optional[str]) -> None
         """Find or start the embedded platform and take its address and key."""
         from . import local
 
