@@ -34,11 +34,8 @@ class Metadata(object):
 
     def __repr__(self):
         # type: () -> str
-        return "Metadata(content_type=%r,duration=%r,stdout=%r)" % (
-            _native(self.content_type),
-            self.duration,
-            _native(self.stdout),
-        )
+        values = (_native(self.content_type), _native(self.duration), _native(self.stdout))
+        return "Metadata(content_type='%s',duration=%s,stdout=%s)" % values
 
 
 class AlgoResponse(object):
@@ -51,7 +48,7 @@ class AlgoResponse(object):
 
     def __repr__(self):
         # type: () -> str
-        return "AlgoResponse(result=%r,metadata=%r)" % (self.result, self.metadata)
+        return "AlgoResponse(result=%s,metadata=%r)" % (_native(self.result), self.metadata)
 
     @staticmethod
     def create_algo_response(response):

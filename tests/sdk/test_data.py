@@ -365,3 +365,10 @@ def test_rich_display(collection):
     assert collection.uri in next(collection.files())._repr_html_()
     assert "not" in collection.client.dir("data://.my/no_such_one")._repr_html_().lower()
     assert repr(collection).startswith("AdvancedDataDirectory(")
+
+
+def test_who_asks_for_bytes_only_gets_no_text(collection):
+    item = collection.file("t").put(u"text")
+    response = collection.client.request("GET", item.url, headers={"Accept": "application/octet-stream"})
+    assert response.headers["Content-Type"] == "application/octet-stream" and response.data == b"text"
+    assert item.stat().content_type.startswith("text/plain")
