@@ -6,12 +6,11 @@ import time
 from collections import OrderedDict
 
 from . import transfer
+from .adk.lock import lock_checksum
 from .errors import ConfigError
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Dict  # noqa: F401
-
     from .client import Client  # noqa: F401
 
 
@@ -50,21 +49,3 @@ def freeze(client, manifest_path, manifest_output_dir="."):
     with transfer.replacing(target) as output:
         output.write(json.dumps(manifest).encode("utf-8"))
     return target
-
-
-def lock_checksum(manifest):
-    # type: (Dict[str, Any]) -> str
-    """MD5 of the manifest without its own checksum, in the form that the published ADK computes it: Python's ``str``
-    of the plain dicts, keys in file order."""
-    plain = _plain(manifest)
-    plain.pop("lock_checksum", None)
-    return hashlib.md5(str(plain).encode("utf-8")).hexdigest()
-
-
-def _plain(value):
-    # type: (Any) -> Any
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value

@@ -19,7 +19,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -95,9 +95,19 @@ def serve(settings: Settings) -> None:
         # uvicorn repeats the signal after its shutdown; by then everything has ended in order.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         try:
-            asyncio.run(_run(platform, listener, inner, public_address, local_address, first, runtime))
+            _run_loop(_run(platform, listener, inner, public_address, local_address, first, runtime))
         finally:
             runtime.unlink(missing_ok=True)
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, on the faster loop where it is installed (it isn't on Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
 def _prepare(platform: Platform) -> None:

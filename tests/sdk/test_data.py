@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 
 import pytest
 from platforms import ROOT, clean_environment
@@ -372,3 +373,29 @@ def test_who_asks_for_bytes_only_gets_no_text(collection):
     response = collection.client.request("GET", item.url, headers={"Accept": "application/octet-stream"})
     assert response.headers["Content-Type"] == "application/octet-stream" and response.data == b"text"
     assert item.stat().content_type.startswith("text/plain")
+
+
+def test_defect_24_freeze_reads_required_and_optional_files(collection, tmpdir):
+    import hashlib
+
+    from Algorithmia.adk.lock import lock_checksum
+
+    for name in ("required", "first", "second"):
+        collection.file(name).put(name)
+    manifest = {
+        "required_files": [{"name": "r", "source_uri": collection.uri + "/required", "fail_on_tamper": True}],
+        "optional_files": [{"name": name, "source_uri": collection.uri + "/" + name} for name in ("first", "second")],
+    }
+    tmpdir.join("model_manifest.json").write(json.dumps(manifest))
+    path = collection.client.freeze(str(tmpdir.join("model_manifest.json")), str(tmpdir))
+    assert path == str(tmpdir.join("model_manifest.json.freeze"))
+    with io.open(path, encoding="utf-8") as handle:
+        frozen = json.load(handle, object_pairs_hook=OrderedDict)
+    entries = frozen["required_files"] + frozen["optional_files"]
+    sums = [hashlib.md5(name).hexdigest() for name in (b"required", b"first", b"second")]
+    assert [entry["md5_checksum"] for entry in entries] == sums
+    assert frozen["lock_checksum"] == lock_checksum(frozen)
+    for manifest in ("nothing.json", "broken.json"):
+        tmpdir.join("broken.json").write("{")
+        with pytest.raises(errors.ConfigError):
+            collection.client.freeze(str(tmpdir.join(manifest)))
