@@ -50,7 +50,7 @@ DEV = [
 setup(
     name="algorithmia",
     version=VERSION,
-    description="An open Algorithmia: Python SDK, the algo command line, and a self-hosted platform that speaks the same API",
+    description="An open Algorithmia: Python SDK, algo command line and a self-hosted platform that speak the same API",
     long_description=read("README.md"),
     long_description_content_type="text/markdown",
     license="MIT",

@@ -9,10 +9,11 @@ import tempfile
 
 from . import errors
 from ._compat import replace_file
+from .uri import is_local
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import IO, Any, Iterator, Optional  # noqa: F401
+    from typing import IO, Any, Callable, Iterator, Optional  # noqa: F401
 
     from ._types import Progress, Readable, Writable  # noqa: F401
     from .client import Client  # noqa: F401
@@ -50,7 +51,7 @@ def write_local(source, local_path, progress=None):
     # type: (Readable, str, Progress) -> int
     """Write what can be read from `source` to `local_path`, in one step; returns the number of bytes."""
     with replacing(local_path) as target:
-        return _pump(source, target, progress)
+        return _pump(source.read, target, progress)
 
 
 def download(client, uri, local_path, progress=None):
@@ -68,16 +69,21 @@ def download_to(client, uri, target, progress=None):
     # type: (Client, str, Writable, Progress) -> int
     """Write the content of the file at `uri` to `target`, a binary file object; returns the number of bytes."""
     source = client.file(uri)
-    if not hasattr(source, "url"):
+    if is_local(uri):
         with open(source.path, "rb") as local:
-            return _pump(local, target, progress)
+            return _pump(local.read, target, progress)
     response = client.request("GET", source.url, stream=True, family=errors.DATA, subject=source.uri)
     if response.headers.get("X-Data-Type") == "directory":
         response.close()
         raise errors.DataApiError("unable to get file %s - it is a directory" % source.uri)
+
+    def read(size):
+        # type: (int) -> bytes
+        with client.reading(source.uri):  # and only that: a full disk here is not a broken connection
+            return response.read(size)
+
     try:
-        with client.reading(source.uri):
-            return _pump(response, target, progress)
+        return _pump(read, target, progress)
     finally:
         response.release_conn()
 
@@ -136,11 +142,11 @@ class ProgressReader(object):
         return after
 
 
-def _pump(source, target, progress):
-    # type: (Readable, Writable, Progress) -> int
+def _pump(read, target, progress):
+    # type: (Callable[[int], bytes], Writable, Progress) -> int
     total = 0
     while True:
-        data = source.read(CHUNK)
+        data = read(CHUNK)
         if not data:
             return total
         target.write(data)

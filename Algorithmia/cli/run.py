@@ -190,7 +190,7 @@ def _print_metadata(metadata, failed, args, env):
     for alert in metadata.get("alerts") or ():
         env.note(to_text(alert))
     duration = metadata.get("duration")
-    if duration is not None and not failed:
+    if duration is not None and not failed and env.stderr_isatty:  # for a person; logs and scripts have no use for it
         env.note("Completed in %.1f seconds" % float(duration))
 
 

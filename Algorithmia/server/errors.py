@@ -78,7 +78,9 @@ class NotAuthorized(ApiProblem):
     status = 403
     default_code = Code.NOT_AUTHORIZED
 
-    def __init__(self, message: str = "Caller is not authorized to perform the operation", code: int | None = None) -> None:
+    def __init__(
+        self, message: str = "Caller is not authorized to perform the operation", code: int | None = None
+    ) -> None:
         super().__init__(message, code)
 
 

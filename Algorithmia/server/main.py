@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import getpass
+import ipaddress
 import json
 import logging
 import os
@@ -252,8 +253,9 @@ def _bind(host: str, port: int) -> socket.socket:
 def _reachable(listener: socket.socket) -> tuple[str, int]:
     """Host and port by which this machine reaches `listener`."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return (f"[{host}]" if ":" in host else host), port
 
 
 def _announce(settings: Settings, public: str, address: str, first: bool, runtime: Path) -> None:
@@ -364,7 +366,8 @@ def check_certificate(settings: Settings) -> None:
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key)
         except (OSError, ssl.SSLError) as error:
-            raise StartError(f"can't use --tls-cert {settings.tls_cert} with --tls-key {settings.tls_key}: {error}") from None
+            files = f"--tls-cert {settings.tls_cert} with --tls-key {settings.tls_key}"
+            raise StartError(f"can't use {files}: {error}") from None
 
 
 if __name__ == "__main__":

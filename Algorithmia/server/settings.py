@@ -33,10 +33,12 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(0, "port to listen on; 0 picks a free one")
-    user: str | None = _setting(None, "name of the account made at first start; default: the operating system user's")
+    user: str | None = _setting(None, "account made at first start; default: named like the operating system user")
     tls_cert: str | None = _setting(None, "PEM certificate chain; serves HTTPS together with --tls-key")
     tls_key: str | None = _setting(None, "PEM private key")
-    database: str | None = _setting(None, "SQLAlchemy URL; default: SQLite in the state directory", "ALGORITHMIA_DATABASE")
+    database: str | None = _setting(
+        None, "SQLAlchemy URL; default: SQLite in the state directory", "ALGORITHMIA_DATABASE"
+    )
     idle_timeout: float = _setting(
         1800.0, "the background platform stops after this long without a request; 0 never", "ALGORITHMIA_IDLE_TIMEOUT"
     )

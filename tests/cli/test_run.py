@@ -182,10 +182,11 @@ def test_output_to_a_device(call):
 def test_notices_go_to_standard_error(call):
     reply = result("ok", "text", alerts=["slow today"], stdout="loading\n")
     ran = call(reply, "-d", "x")
-    assert ran.out == "ok\n" and ran.err == "slow today\nCompleted in 0.2 seconds\n"
+    assert ran.out == "ok\n" and ran.err == "slow today\n"
+    assert call(reply, "-d", "x", terminal=True).err == "slow today\nCompleted in 0.2 seconds\n"
     assert call(reply, "-d", "x", "--debug").err.startswith("loading\n")
     for quiet in ("-s", "--silence", "-q"):
-        ran = call(reply, "-d", "x", quiet)
+        ran = call(reply, "-d", "x", quiet, terminal=True)
         assert (ran.out, ran.err) == ("ok\n", "")
     assert call(reply, "-d", "x", "-s", "--debug").err == "loading\n"
 

@@ -146,7 +146,8 @@ def test_repr():
     response = AlgoResponse.create_algo_response(
         {"result": "Hello", "metadata": {"content_type": "text", "duration": 0.1, "stdout": None}}
     )
-    assert repr(response) == "AlgoResponse(result=Hello,metadata=Metadata(content_type='text',duration=0.1,stdout=None))"
+    metadata = "Metadata(content_type='text',duration=0.1,stdout=None)"
+    assert repr(response) == "AlgoResponse(result=Hello,metadata=%s)" % metadata
     metadata = Metadata({"content_type": "json", "duration": 1})
     assert repr(metadata) == "Metadata(content_type='json',duration=1,stdout=None)"
 

@@ -399,3 +399,21 @@ def test_defect_24_freeze_reads_required_and_optional_files(collection, tmpdir):
         tmpdir.join("broken.json").write("{")
         with pytest.raises(errors.ConfigError):
             collection.client.freeze(str(tmpdir.join(manifest)))
+
+
+def test_local_trouble_is_not_told_as_trouble_with_the_network(collection, tmpdir):
+    class FullDisk(object):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    collection.file("f").put("x")
+    with pytest.raises(OSError) as caught:
+        transfer.download_to(collection.client, collection.uri + "/f", FullDisk())
+    assert not isinstance(caught.value, errors.ApiError) and caught.value.errno == 28
+
+
+def test_local_files_are_read_as_such(client, tmpdir):
+    tmpdir.join("f").write("local")
+    target = io.BytesIO()
+    assert transfer.download_to(client, "file://" + str(tmpdir.join("f")), target) == 5
+    assert target.getvalue() == b"local"
