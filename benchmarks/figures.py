@@ -6,17 +6,21 @@ import json
 import sys
 
 
+def shown(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 def row(case: dict) -> str:
     """One line of a Markdown table."""
     unit = case["unit"]
-    beside = ", ".join(f"{name} {value:.3g}" for name, value in case["also"].items())
+    beside = ", ".join(f"{name} {shown(value)}" for name, value in case["also"].items())
     cells = [
         f"`{case['name']}`",
         case["what"],
-        f"{case['ours']:.3g} {unit}",
-        f"{case['reference']:.3g} {unit} ({case['reference_name']})",
+        f"{shown(case['ours'])} {unit}",
+        f"{shown(case['reference'])} {unit} ({case['reference_name']})",
         f"**{case['ratio']:.2f}**",
-        case["target"] + ("" if case["ok"] else " **missed**"),
+        case["target"].replace("<=", "≤").replace(">=", "≥") + ("" if case["ok"] else " **missed**"),
         beside or "-",
     ]
     return "| " + " | ".join(cells) + " |"
