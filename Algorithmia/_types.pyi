@@ -49,6 +49,10 @@ class ManagementBase:
     client: Client
     ref: AlgorithmRef
 
+class SendingBase:
+    apiAddress: str
+    def request(self, method: str, path: str, *args: Any, **options: Any) -> BaseHTTPResponse: ...
+
 class RequestingBase:
     def request(self, method: str, path: str, *args: Any, **options: Any) -> BaseHTTPResponse: ...
     def _parsed(self, response: BaseHTTPResponse) -> Any: ...

@@ -10,6 +10,7 @@ from . import config, errors
 from ._compat import native, string_types, to_bytes, urlencode
 from ._version import __version__
 from .organizations import OrganizationMethods
+from .request_helpers import RequestHelpers
 from .uri import api_path, is_local, parse_data_uri
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -53,7 +54,7 @@ class Request(_Request):
     __slots__ = ()
 
 
-class Client(OrganizationMethods):
+class Client(RequestHelpers, OrganizationMethods):
     """A connection to one platform as one account. Safe to share between threads.
 
     apiKey       API key; sent as it is in the Authorization header
@@ -148,7 +149,8 @@ class Client(OrganizationMethods):
 
         Type checkers are told `AdvancedDataFile`; a local one is a `LocalDataFile`, with the same verbs.
         """
-        from .datafile import AdvancedDataFile, LocalDataFile
+        from .datafile import AdvancedDataFile
+        from .local_data import LocalDataFile
 
         if is_local(dataUrl):
             local = LocalDataFile(self, dataUrl)  # type: Any
@@ -318,86 +320,6 @@ class Client(OrganizationMethods):
                 self._transport = self._session = None
             self._address, self.apiKey = connection.address, connection.api_key
 
-    # -- helpers under the names that outside code uses ------------------------------------------------------------
-
-    def postJsonHelper(self, url, input_object, parse_response_as_json=True, retry=False, **query):
-        # type: (str, Any, bool, bool, **Any) -> Any
-        """POST a Python value to API path `url`: text as text/plain, bytes as binary, anything else as JSON."""
-        from .algorithm import encode_input
-
-        body, content_type = encode_input(input_object)
-        response = self.request("POST", url, query, body, content_type, read_timeout=None)
-        return self._parsed(response) if parse_response_as_json else self._as_requests(response, "POST", url)
-
-    def getHelper(self, url, **query):
-        # type: (str, **Any) -> requests.Response
-        """GET API path `url`; returns a requests.Response whatever its status."""
-        return self._as_requests(self.request("GET", url, query, stream=True, also_ok=_ANY), "GET", url)
-
-    def getStreamHelper(self, url, **query):
-        # type: (str, **Any) -> requests.Response
-        """Same as `getHelper`; the body is read as the caller asks for it."""
-        return self.getHelper(url, **query)
-
-    def getJsonHelper(self, url, **query):
-        # type: (str, **Any) -> Any
-        """GET API path `url` and return its parsed JSON."""
-        return self._parsed(self.request("GET", url, query))
-
-    def patchHelper(self, url, params):
-        # type: (str, Any) -> requests.Response
-        """PATCH `params` as JSON; returns a requests.Response whatever its status."""
-        import json
-
-        response = self.request(
-            "PATCH", url, body=json.dumps(params), content_type="application/json", also_ok=_ANY, stream=True
-        )
-        return self._as_requests(response, "PATCH", url)
-
-    def headHelper(self, url):
-        # type: (str) -> requests.Response
-        """HEAD API path `url`; returns a requests.Response whatever its status."""
-        return self._as_requests(self.request("HEAD", url, also_ok=_ANY), "HEAD", url)
-
-    def putHelper(self, url, data):
-        # type: (str, Any) -> Any
-        """PUT `data` (text, bytes, a file object, or a value to send as JSON); returns parsed JSON."""
-        content_type = "application/json" if isinstance(data, (dict, list)) else None
-        if content_type:
-            import json
-
-            data = json.dumps(data)
-        return self._parsed(self.request("PUT", url, body=data, content_type=content_type))
-
-    def deleteHelper(self, url):
-        # type: (str) -> Any
-        """DELETE API path `url`; returns parsed JSON, or None for an empty answer."""
-        return self._parsed(self.request("DELETE", url))
-
-    def _parsed(self, response):
-        # type: (BaseHTTPResponse) -> Any
-        import json
-
-        data = response.data
-        if not data:
-            return None
-        try:
-            document = json.loads(data.decode("utf-8"))
-        except ValueError:
-            raise errors.ApiInternalError(
-                "%s answered with something that is not JSON: %r" % (self._address, data[:80]),
-                status=response.status,
-            )
-        if isinstance(document, dict) and "error" in document:
-            raise errors.from_error_member(document["error"])
-        return document
-
-    def _as_requests(self, response, method, url):
-        # type: (BaseHTTPResponse, str, str) -> requests.Response
-        from .session import as_requests_response
-
-        return as_requests_response(response, method, self._address + url)
-
     def report_insights(self, insights):
         # type: (Union[Dict[str, Any], List[Dict[str, Any]]]) -> Insights
         """Send `insights` (a dict of metrics, or the list of the API's insight objects) and return an `Insights`."""
@@ -416,7 +338,6 @@ class Client(OrganizationMethods):
         return freeze(self, manifest_path, manifest_output_dir)
 
 
-_ANY = tuple(range(300, 600))
 
 
 def _header_value(secret, what):

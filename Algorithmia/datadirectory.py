@@ -1,16 +1,17 @@
-"""Directories: `DataDirectory` behind the API and `LocalDataDirectory` on this machine, under the same names.
+"""Directories behind the API; those of this machine are in `local_data`, under the same names.
 
 API document: Data API ("Verbs", "Listing JSON", "ACLs").
 """
 import json
 import os
-import shutil
 
 from . import errors, temporary, transfer, uri
-from ._compat import make_dirs
 from .acl import Acl
-from .data import DataObject, DataObjectType, RemoteObject
-from .datafile import DataFile, LocalDataFile
+from .data import DataObjectType, RemoteObject
+from .datafile import DataFile
+from .local_data import LocalDataDirectory
+
+__all__ = ["AdvancedDataDirectory", "DataDirectory", "LocalDataDirectory"]
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -168,92 +169,6 @@ class DataDirectory(RemoteObject):
 
 class AdvancedDataDirectory(DataDirectory):
     """What `Client.dir` gives."""
-
-
-class LocalDataDirectory(DataObject):
-    """A directory of this machine under the names of `DataDirectory`; `path` is its path."""
-
-    def __init__(self, client, dataUrl):
-        # type: (Client, str) -> None
-        super(LocalDataDirectory, self).__init__(DataObjectType.directory)
-        self.client = client
-        self.path = dataUrl.replace("file://", "", 1)
-        self.uri = "file://" + self.path
-        self.url = self.uri
-
-    def __repr__(self):
-        # type: () -> str
-        return "LocalDataDirectory(%r)" % self.uri
-
-    def getName(self):
-        # type: () -> str
-        """The directory's name without its parents."""
-        return os.path.basename(self.path.rstrip("/"))
-
-    def exists(self):
-        # type: () -> bool
-        """Whether there is such a directory."""
-        return os.path.isdir(self.path)
-
-    def create(self, acl=None):
-        # type: (Optional[Acl]) -> None
-        """Make the directory and its parents. Raises DataApiError if that fails."""
-        try:
-            make_dirs(self.path)
-        except OSError as error:
-            raise errors.DataApiError("unable to create directory %s - %s" % (self.path, error.strerror))
-
-    def delete(self, force=False):
-        # type: (bool) -> bool
-        """Remove the directory; with `force` also if it holds something. Raises DataApiError if that fails."""
-        try:
-            if force:
-                shutil.rmtree(self.path)
-            else:
-                os.rmdir(self.path)
-        except OSError as error:
-            raise errors.DataApiError("unable to delete directory %s - %s" % (self.path, error.strerror))
-        return True
-
-    def file(self, name):
-        # type: (str) -> LocalDataFile
-        """The file `name` of this directory."""
-        return LocalDataFile(self.client, "file://" + os.path.join(self.path, name))
-
-    def dir(self, name):
-        # type: (str) -> LocalDataDirectory
-        """The directory `name` of this directory."""
-        return LocalDataDirectory(self.client, "file://" + os.path.join(self.path, name))
-
-    def putFile(self, path):
-        # type: (str) -> LocalDataFile
-        """Copy the local file at `path` into this directory."""
-        return self.file(os.path.basename(path)).putFile(path)
-
-    def list(self):
-        # type: () -> Iterator[str]
-        """The names of the entries, sorted."""
-        return iter(sorted(os.listdir(self.path)))
-
-    def dirs(self, content=None):
-        # type: (Any) -> Iterator[LocalDataDirectory]
-        """The directories. (`content` is accepted for old callers and not used.)"""
-        return (self.dir(name) for name in self.list() if os.path.isdir(os.path.join(self.path, name)))
-
-    def files(self, content=None):
-        # type: (Any) -> Iterator[LocalDataFile]
-        """The files. (`content` is accepted for old callers and not used.)"""
-        return (self.file(name) for name in self.list() if os.path.isfile(os.path.join(self.path, name)))
-
-    def getDir(self):
-        # type: () -> str
-        """The path: the files are here already."""
-        return self.path
-
-    def get_permissions(self):
-        # type: () -> None
-        """None: the operating system's permissions apply."""
-        return None
 
 
 def _split(path):

@@ -1,17 +1,19 @@
-"""Files: `DataFile` behind the API and `LocalDataFile` on this machine, under the same names.
+"""Files behind the API; those of this machine are in `local_data`, under the same names.
 
 API document: Data API ("Verbs", "Response headers"). Every read is one GET; existence is one HEAD.
 """
 import io
-import json
 import os
 from collections import namedtuple
 
 from . import errors, temporary, transfer
-from ._compat import PY2, text_type, to_bytes
-from .archives import pack, unpack
-from .data import DataObject, DataObjectType, RemoteObject
+from ._compat import PY2, text_type
+from .content import FileContent, open_downloaded
+from .data import DataObjectType, RemoteObject
 from .dates import parse_http_date, parse_timestamp
+from .local_data import LocalDataFile
+
+__all__ = ["AdvancedDataFile", "DataFile", "FileStat", "LocalDataFile"]
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # noqa: F401
     from urllib3 import BaseHTTPResponse  # noqa: F401
 
-    from ._types import BytesLike, FileBase, Progress, Readable  # noqa: F401
+    from ._types import BytesLike, Progress, Readable  # noqa: F401
     from .client import Client  # noqa: F401
     from .streams import RemoteWriter, TextWriter  # noqa: F401
 
@@ -48,74 +50,13 @@ if TYPE_CHECKING:
         ],
     )
 else:
-    FileBase = object
     _FileStat = namedtuple("FileStat", "size content_type last_modified etag")
-
-_NUMPY_MAGIC = b"\x93NUMPY"
 
 
 class FileStat(_FileStat):
     """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None."""
 
     __slots__ = ()
-
-
-class FileContent(FileBase):
-    """The verbs that local and remote files share, derived from `getBytes`, `put`, `put_stream` and `fetch`."""
-
-    def getString(self):
-        # type: () -> Text
-        """The content as text (UTF-8)."""
-        return self.getBytes().decode("utf-8")
-
-    def getJson(self):
-        # type: () -> Any
-        """The content, parsed as JSON. Raises ValueError if it isn't."""
-        return json.loads(self.getString())
-
-    def getNumpy(self):
-        # type: () -> Any
-        """The content as a numpy array: as `putNumpy` stored it, or a JSON list. Needs numpy."""
-        numpy = _numpy()
-        data = self.getBytes()
-        if data.startswith(_NUMPY_MAGIC):
-            return numpy.load(io.BytesIO(data), allow_pickle=False)
-        return numpy.array(json.loads(data.decode("utf-8")))
-
-    def getAsZip(self):
-        # type: () -> str
-        """Unpack the content, a zip archive, into a temporary directory.
-
-        Returns the path of its single file, or else of the directory. Raises ValueError for an archive that would
-        write outside it or unpack to an absurd size.
-        """
-        path = self.getFile(as_path=True)
-        try:
-            return unpack(path, temporary.new_directory())
-        finally:
-            os.unlink(path)
-
-    def putJson(self, data):
-        # type: (Any) -> Self
-        """Store `data` as JSON."""
-        return self._put_typed(json.dumps(data).encode("utf-8"), "application/json")
-
-    def putNumpy(self, array):
-        # type: (Any) -> Self
-        """Store a numpy array with its dtype and shape (the ``.npy`` format). Needs numpy."""
-        buffer = io.BytesIO()
-        _numpy().save(buffer, array, allow_pickle=False)
-        return self._put_typed(buffer.getvalue(), "application/octet-stream")
-
-    def putAsZip(self, path):
-        # type: (str) -> Self
-        """Store the local file or directory at `path` as a zip archive."""
-        archive = temporary.new_path("archive.zip")
-        try:
-            pack(path, archive)
-            return self.putFile(archive)
-        finally:
-            os.unlink(archive)
 
 
 class DataFile(FileContent, RemoteObject):
@@ -290,12 +231,13 @@ class DataFile(FileContent, RemoteObject):
         size          bytes that will be read, if known; else it is found out, or the body is sent in chunks
         """
         if size is None:
-            size = remaining_size(source)
+            size = transfer.remaining_size(source)
         if size is None and PY2:  # httplib can't send a body of unknown length
             source, size = temporary.spooled(source)
         headers = {} if size is None else {"Content-Length": str(size)}
         body = transfer.ProgressReader(source, progress) if size != 0 else b""
-        self._request("PUT", body=body, headers=headers, content_type=content_type, retry=is_rewindable(source))
+        rewindable = transfer.is_rewindable(source)
+        self._request("PUT", body=body, headers=headers, content_type=content_type, retry=rewindable)
         return self
 
     def _put_typed(self, data, content_type):
@@ -410,158 +352,3 @@ class AdvancedDataFile(DataFile, io.RawIOBase):
             except OSError:
                 pass  # already gone: nothing is left to clean up
         self.close()
-
-
-class LocalDataFile(FileContent, DataObject):
-    """A file of this machine under the names of `DataFile`; `path` is its path."""
-
-    def __init__(self, client, filePath):
-        # type: (Client, str) -> None
-        super(LocalDataFile, self).__init__(DataObjectType.file)
-        self.client = client
-        self.path = filePath.replace("file://", "", 1)
-        self.uri = "file://" + self.path
-        self.url = "file://" + self.path
-        self.last_modified = None
-        self.size = None
-
-    def __repr__(self):
-        # type: () -> str
-        return "LocalDataFile(%r)" % self.uri
-
-    def set_attributes(self, attributes):
-        # type: (Dict[str, Any]) -> None
-        """Nothing: local files answer for themselves."""
-
-    def getName(self):
-        # type: () -> str
-        """The file's name without its directories."""
-        return os.path.basename(self.path)
-
-    def exists(self):
-        # type: () -> bool
-        """Whether there is such a file."""
-        return os.path.isfile(self.path)
-
-    def existsWithError(self):
-        # type: () -> Tuple[bool, Optional[str]]
-        """``(True, None)``, or ``(False, reason)``."""
-        return (True, None) if self.exists() else (False, "no such file: %s" % self.path)
-
-    def open(self, mode="rb", **options):
-        # type: (str, **Any) -> IO[Any]
-        """The file, opened as the builtin does."""
-        return io.open(self.path, mode, **options)
-
-    def get(self):
-        # type: () -> IO[bytes]
-        """The file, opened for binary reading. Deprecated: use `open`."""
-        return self.open("rb")
-
-    def getBytes(self):
-        # type: () -> bytes
-        """The whole content. Raises DataApiError if it can't be read."""
-        try:
-            with io.open(self.path, "rb") as handle:
-                return handle.read()
-        except (OSError, IOError) as error:
-            raise errors.DataApiError("unable to get file %s - %s" % (self.path, error.strerror))
-
-    def getFile(self, as_path=False, mode=None):
-        # type: (bool, Optional[str]) -> Any
-        """The file itself, opened (see `DataFile.getFile`), or its path."""
-        if not self.exists():
-            raise errors.DataApiError("unable to get file %s - no such file" % self.path)
-        return self.path if as_path else open_downloaded(self.path, mode)
-
-    def getAsZip(self):
-        # type: () -> str
-        """As `DataFile.getAsZip`; the archive stays."""
-        return unpack(self.path, temporary.new_directory())
-
-    def put(self, data):
-        # type: (Union[Text, BytesLike]) -> Self
-        """Write text (as UTF-8) or bytes; the file is replaced in one step."""
-        if not isinstance(data, (bytes, bytearray, memoryview, text_type)):
-            raise TypeError("put takes text or bytes, not %s" % type(data).__name__)
-        return self.put_stream(io.BytesIO(to_bytes(data)))
-
-    def _put_typed(self, data, content_type):
-        # type: (bytes, Optional[str]) -> Self
-        return self.put(data)
-
-    def putFile(self, path):
-        # type: (str) -> Self
-        """Copy the local file at `path` here."""
-        with io.open(path, "rb") as source:
-            return self.put_stream(source)
-
-    def put_stream(self, source, progress=None, content_type=None, size=None):
-        # type: (Readable, Progress, Optional[str], Optional[int]) -> Self
-        """Write what can be read from `source`."""
-        transfer.write_local(source, self.path, progress)
-        return self
-
-    def delete(self):
-        # type: () -> bool
-        """Remove the file. Raises DataApiError if that fails."""
-        try:
-            os.remove(self.path)
-        except OSError as error:
-            raise errors.DataApiError("unable to delete file %s - %s" % (self.path, error.strerror))
-        return True
-
-
-def open_downloaded(path, mode=None):
-    # type: (str, Optional[str]) -> IO[Any]
-    """`path` opened for reading; without a mode as text if its beginning is UTF-8 text, else as binary."""
-    if mode is None:
-        mode = "r" if _looks_like_text(path) else "rb"
-    return io.open(path, mode, encoding="utf-8") if "b" not in mode else io.open(path, "rb")
-
-
-def _looks_like_text(path):
-    # type: (str) -> bool
-    import codecs
-
-    with io.open(path, "rb") as handle:
-        beginning = handle.read(65536)
-    if b"\0" in beginning:
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(beginning, len(beginning) < 65536)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def remaining_size(source):
-    # type: (Any) -> Optional[int]
-    """Bytes between where `source` stands and its end, or None if it can't tell."""
-    try:
-        position = source.tell()
-        source.seek(0, os.SEEK_END)
-        size = source.tell() - position
-        source.seek(position)
-        return size
-    except (AttributeError, OSError, IOError, ValueError):
-        return None
-
-
-def is_rewindable(source):
-    # type: (Any) -> bool
-    """Whether `source` can be read again from where it stands."""
-    try:
-        source.seek(source.tell())
-    except (AttributeError, OSError, IOError, ValueError):
-        return False
-    return True
-
-
-def _numpy():
-    # type: () -> Any
-    try:
-        import numpy
-    except ImportError:
-        raise ImportError("arrays need numpy: pip install numpy")
-    return numpy

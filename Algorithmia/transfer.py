@@ -155,6 +155,29 @@ def _pump(read, target, progress):
             progress(len(data))
 
 
+def remaining_size(source):
+    # type: (Any) -> Optional[int]
+    """Bytes between where `source` stands and its end, or None if it can't tell."""
+    try:
+        position = source.tell()
+        source.seek(0, os.SEEK_END)
+        size = source.tell() - position
+        source.seek(position)
+        return size
+    except (AttributeError, OSError, IOError, ValueError):
+        return None
+
+
+def is_rewindable(source):
+    # type: (Any) -> bool
+    """Whether `source` can be read again from where it stands."""
+    try:
+        source.seek(source.tell())
+    except (AttributeError, OSError, IOError, ValueError):
+        return False
+    return True
+
+
 def _mode_for(path):
     # type: (str) -> int
     """Permissions for a downloaded file: those it has, else what the umask leaves of 0666."""
