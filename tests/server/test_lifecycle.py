@@ -300,6 +300,8 @@ def test_the_log_has_request_ids_and_no_payloads(start_server):
     body = b"a very private input"
     response = server.client().request("POST", "/v1/algo/demo/Hello", body=body, content_type="text/plain")
     request_id = response.headers["X-Request-Id"]
+    with pytest.raises(errors.AlgorithmException):
+        server.client().algo("util/Fail").pipe("private, too")
     server.stop()
     lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line.get("request_id") == request_id]

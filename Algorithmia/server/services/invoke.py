@@ -146,8 +146,8 @@ class Invoker:
         """Run a call whose answer nobody gets."""
         try:
             await self._engine.call(call)
-        except InvalidInput as problem:
-            log.info("call with invalid input", extra={"request_id": call.request_id, "problem": str(problem)})
+        except InvalidInput:
+            log.info("call with invalid input", extra={"request_id": call.request_id})
         except CallFailure as problem:
             _log_failure(call, problem)
         finally:
@@ -227,12 +227,12 @@ def _invalid(problem: InvalidInput) -> BadRequest:
 
 
 def _log_failure(call: Call, problem: CallFailure) -> None:
+    # Without the message: algorithms put their input into it.
     log.info(
         "algorithm failed",
         extra={
             "request_id": call.request_id,
             "algorithm": f"{call.build.owner}/{call.build.name}",
             "error_type": problem.error_type,
-            "problem": problem.message[:500],
         },
     )
