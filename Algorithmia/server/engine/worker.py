@@ -99,7 +99,7 @@ class Worker(asyncio.Protocol):
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        reading, writing = os.pipe()
         try:
             self._process = self._spawn(theirs.fileno(), writing)
         except OSError as problem:
