@@ -54,6 +54,7 @@ setup(
     long_description=read("README.md"),
     long_description_content_type="text/markdown",
     license="MIT",
+    py_modules=["adk"],
     packages=find_packages(include=["Algorithmia", "Algorithmia.*"]),
     include_package_data=True,
     package_data={"Algorithmia": ["py.typed", "_types.pyi"]},

@@ -24,6 +24,8 @@ MODULES = {
     "Algorithmia.insights": ["Insights"],
     "Algorithmia.CLI": ["CLI"],
     "Algorithmia.__main__": ["main"],
+    "adk": ["ADK", "modeldata"],
+    "adk.modeldata": ["ModelData"],
 }
 METHODS = {
     "Client": "algo file dir username scms create_user get_org_types create_org get_org edit_org invite_to_org "
