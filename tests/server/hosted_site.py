@@ -28,7 +28,7 @@ from Algorithmia.server.identity import (
     Identity,
     KeyPermissions,
 )
-from Algorithmia.server.routes import accounts, data, health
+from Algorithmia.server.routes import accounts, data, health, insights
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.data import HostedData
 from Algorithmia.server.settings import Settings
@@ -144,7 +144,7 @@ class Site:
             data=self.data,
             engine=SimpleNamespace(status=lambda: {"workers": 0, "busy": 0, "sandbox": "none"}),
         )
-        application = Application(platform, [*data.ROUTES, *accounts.ROUTES, *health.ROUTES])
+        application = Application(platform, [*data.ROUTES, *accounts.ROUTES, *health.ROUTES, *insights.ROUTES])
         self._server = uvicorn.Server(uvicorn.Config(application, lifespan="off", log_level="critical"))
         ready = threading.Event()
 
