@@ -82,9 +82,17 @@ def ensure_running(home=None, failed=None):
         info = _wait_for_end(home, failed)
     if info is None:
         state = state_directory(home)
-        make_dirs(state, 0o700)
-        with _lock(os.path.join(state, "start.lock")):
-            info = running(home) or _wait_for_other(home) or _start(home)
+        try:
+            make_dirs(state, 0o700)
+            with _lock(os.path.join(state, "start.lock")):
+                info = running(home) or _wait_for_other(home) or _start(home)
+        except UnreachableError:  # an IOError too
+            raise
+        except (IOError, OSError) as error:
+            raise ConfigError(
+                "can't start the local platform: %s: %s. Repair it, or set ALGORITHMIA_HOME to another directory"
+                % (error.filename or state, error.strerror or error)
+            )
     profile = config.load_profiles(os.path.join(home, "config")).get("local")
     if profile is None or not profile.api_key:
         raise ConfigError(
@@ -123,7 +131,7 @@ def _start(home):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ALGORITHMIA_API")}
     for name in ("ALGORITHMIA_BEARER_TOKEN", "ALGORITHMIA_PROFILE"):
         environment.pop(name, None)
-    environment["ALGORITHMIA_HOME"] = home
+    environment["ALGORITHMIA_HOME"] = os.path.abspath(home)  # it runs in another directory
     options = {"start_new_session": True}  # type: Dict[str, Any]
     if sys.version_info < (3,):
         options = {"preexec_fn": os.setsid}
@@ -248,10 +256,14 @@ def _is_locked(path):
     except ImportError:
         return False
     try:
-        with open(path) as handle:
+        handle = open(path)
+    except (IOError, OSError):  # none, or not ours to look at: whoever starts a platform here is told
+        return False
+    with handle:
+        try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (IOError, OSError) as error:
-        import errno
+        except (IOError, OSError) as error:
+            import errno
 
-        return error.errno in (errno.EAGAIN, errno.EACCES)
+            return error.errno in (errno.EAGAIN, errno.EACCES)
     return False

@@ -26,6 +26,8 @@ log = logging.getLogger("algorithmia.http")
 
 Handler = Callable[[Request], Awaitable[Response]]
 _encode_json = msgspec.json.encode
+# Paths may have 64 KiB; log and messages show how they begin.
+_MAX_PATH_SHOWN = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Application:
                     extra={
                         "request_id": request_id,
                         "method": scope["method"],
-                        "path": scope.get("raw_path", b"").decode("ascii", "replace"),
+                        "path": scope.get("raw_path", b"")[:_MAX_PATH_SHOWN].decode("ascii", "replace"),
                         "status": started[0] if started else 0,
                         "seconds": round(time.perf_counter() - began, 6),
                         "account": scope.get("account", ""),
@@ -174,4 +176,5 @@ class Application:
                     raise problem
                 request.scope["tail"] = raw[len(route.prefix) :]
                 return handler
-        raise NotFound(f"no such route: {request.method} {raw.decode('ascii', 'replace')}")
+        shown = raw[:_MAX_PATH_SHOWN].decode("ascii", "replace")
+        raise NotFound(f"no such route: {request.method} {shown}")

@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 from .. import config, local
 from .._version import __version__
 from ..errors import ApiError
+from .errors import ApiProblem
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -48,8 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(os.environ, **vars(arguments))
         serve(settings)
-    except (StartError, ApiError, ValueError) as problem:
+    except (StartError, ApiError, ApiProblem, ValueError) as problem:
         print(f"algo serve: {problem}", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        where = problem.filename or settings.home
+        print(
+            f"algo serve: can't use {where}: {problem.strerror or problem}. Repair it, or choose another --home",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130
@@ -87,10 +95,7 @@ def serve(settings: Settings) -> None:
         local_address = "http://%s:%d" % _reachable(inner or listener)
         public_address = "%s://%s:%d" % ("https" if settings.tls_cert else "http", *_reachable(listener))
 
-        from .platform import Platform
-
-        platform = Platform(settings, local_address)
-        _prepare(platform)
+        platform = _prepared(settings, local_address)
         first = _first_start(platform, local_address)
         runtime = settings.state / "server.json"
         # uvicorn repeats the signal after its shutdown; by then everything has ended in order.
@@ -111,11 +116,17 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-def _prepare(platform: Platform) -> None:
-    from sqlalchemy.exc import DatabaseError
+def _prepared(settings: Settings, address: str) -> Platform:
+    """The platform with its database and files up to date. Raises StartError."""
+    from sqlalchemy.exc import ArgumentError, DatabaseError
 
     from .db.database import UnknownSchema
+    from .platform import Platform
 
+    try:
+        platform = Platform(settings, address)
+    except (ArgumentError, ImportError) as problem:  # no URL, or no driver for it
+        raise StartError(f"can't use the --database: {problem}") from None
     try:
         platform.prepare()
     except UnknownSchema as problem:
@@ -123,6 +134,7 @@ def _prepare(platform: Platform) -> None:
     except DatabaseError as problem:
         where = platform.database.url.render_as_string(hide_password=True)
         raise StartError(f"can't use the database {where}: {problem.orig}") from None
+    return platform
 
 
 async def _run(
@@ -136,11 +148,13 @@ async def _run(
 ) -> None:
     import uvicorn
 
+    from .connections import BoundedConnection, allow_many_connections, close_stalled
     from .platform import create_application
 
     settings = platform.settings
     application = create_application(platform)
     options: dict[str, Any] = {
+        "http": BoundedConnection,
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -166,6 +180,7 @@ async def _run(
             application, ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, lifespan="on", **options
         )
     )
+    allow_many_connections()
     tasks = []
     if inner is not None:
         inner_server = uvicorn.Server(uvicorn.Config(application, lifespan="off", **options))
@@ -173,8 +188,12 @@ async def _run(
         tasks.append(asyncio.create_task(inner_server.serve(sockets=[inner])))
     if settings.background and settings.idle_timeout > 0:
         tasks.append(asyncio.create_task(_stop_when_idle(server, platform)))
+    if settings.request_timeout > 0:
+        tasks.append(asyncio.create_task(close_stalled(server.server_state.connections, settings.request_timeout)))
     try:
         await server.serve(sockets=[listener])
+    except SystemExit:
+        raise StartError("the server did not start; the log says why") from None
     finally:
         if inner is not None:
             inner_server.should_exit = True
@@ -188,8 +207,8 @@ async def _run(
 async def _stop_when_idle(server: Any, platform: Platform) -> None:
     limit = platform.settings.idle_timeout
     while not server.should_exit:
-        await asyncio.sleep(max(0.05, min(limit / 4, limit - platform.activity.idle_for(), 30.0)))
-        if platform.activity.idle_for() >= limit:
+        await asyncio.sleep(max(0.05, min(limit / 4, limit - platform.idle_for(), 30.0)))
+        if platform.idle_for() >= limit:
             log.info("stopping after %s seconds without a request", limit)
             server.should_exit = True
 
@@ -237,6 +256,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:  # getaddrinfo would take the rest of a division
+        raise StartError(f"--port {port}: choose one from 0 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # With the protocol spelt out, event loops turn off Nagle's algorithm on its connections.
@@ -244,7 +265,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(2048)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise StartError(f"can't listen on {host}:{port}: {error}. Choose another --host or --port") from None
     listener.setblocking(False)
     return listener
@@ -299,11 +320,12 @@ def _first_start(platform: Platform, address: str) -> bool:
     profile, admin = profiles.get("local", empty), profiles.get("local-admin", empty)
     known = platform.accounts.find_identity(profile.api_key) if profile.api_key else None
     known_admin = platform.accounts.find_identity(admin.api_key) if admin.api_key else None
-    name = platform.settings.user or (known.account.username if known else account_name(getpass.getuser()))
+    name = platform.settings.user or (known.account.username if known else account_name(_operating_system_user()))
     key, admin_key = profile.api_key, admin.api_key
-    if known is None or known.account.username != name or known_admin is None:
+    is_own = known is not None and known.account.username.lower() == name.lower()
+    if not is_own or known_admin is None:
         account = platform.accounts.ensure_account(name)
-        if known is None or known.account.username != name:
+        if not is_own:
             everything = KeyPermissions.everything()
             key = platform.accounts.create_key(account, "default-key", everything, STANDARD_KEY)
         if known_admin is None:
@@ -313,6 +335,13 @@ def _first_start(platform: Platform, address: str) -> bool:
         if before != after:
             config.save_profile(profile_name, after, path)
     return known is None
+
+
+def _operating_system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that nobody has named
+        return str(os.getuid())
 
 
 def account_name(user: str) -> str:

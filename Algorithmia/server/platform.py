@@ -61,6 +61,12 @@ class Platform:
         self.data.recover()
         self.algorithms.register_catalog(self.accounts)
 
+    def idle_for(self) -> float:
+        """Seconds since anything was done for anybody: a call whose answer nobody awaits counts too."""
+        if self.invoker.is_busy:
+            self.activity.last = time.monotonic()
+        return self.activity.idle_for()
+
     async def start(self) -> None:
         await self.engine.start()
 

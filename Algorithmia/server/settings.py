@@ -9,7 +9,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 MIB = 1024 * 1024
 
@@ -45,6 +48,11 @@ class Settings:
     shutdown_timeout: float = _setting(
         30.0, "how long calls in flight may take to finish at shutdown", "ALGORITHMIA_SHUTDOWN_TIMEOUT"
     )
+    request_timeout: float = _setting(
+        120.0,
+        "how long a client may take over the head of a request, or pause in its body; 0 is no limit",
+        "ALGORITHMIA_REQUEST_TIMEOUT",
+    )
     max_concurrent_calls: int = _setting(
         80, "calls in flight per account; more are refused with 429", "ALGORITHMIA_MAX_CONCURRENT_CALLS"
     )
@@ -70,8 +78,11 @@ class Settings:
         return self.home / "platform"
 
     @property
-    def database_url(self) -> str:
-        return self.database or f"sqlite:///{self.state / 'platform.db'}"
+    def database_url(self) -> str | URL:
+        from sqlalchemy import URL
+
+        # Not pasted into a text: a question mark in the path would begin the query.
+        return self.database or URL.create("sqlite", database=str(self.state / "platform.db"))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
@@ -85,7 +96,12 @@ class Settings:
             if variable and environ.get(variable):
                 values[item.name] = cls._parse(item.name, environ[variable], variable)
         values.update({name: value for name, value in overrides.items() if value is not None})
-        return cls(**values)
+        settings = cls(**values)
+        try:
+            settings.home = settings.home.expanduser()  # as the SDK does, so that both mean the same directory
+        except RuntimeError:
+            raise ValueError(f"there is no home directory for {settings.home}; choose a --home") from None
+        return settings
 
     @classmethod
     def _parse(cls, name: str, text: str, variable: str) -> Any:

@@ -193,6 +193,16 @@ def test_own_keys(site: Site, me: Caller) -> None:
     assert me.delete(f"{keys}/{made['id']}").status == 404
 
 
+def test_standard_key_cannot_remove_an_admin_key(site: Site, me: Caller) -> None:
+    keys = f"/v1/users/{me.account.username}/keys"
+    made = site.admin().post(keys, {"key_type": "PlatformAdminKey"}).json
+    assert me.delete(f"{keys}/{made['id']}").status == 403
+    admin = Caller(site, me.account, made["api_key"])
+    assert admin.get("/v1/users").status == 200
+    assert admin.delete(f"{keys}/{made['id']}").status == 204
+    assert admin.get("/v1/users").status == 401
+
+
 def test_new_key_permits_nothing(site: Site, me: Caller) -> None:
     made = me.post(f"/v1/users/{me.account.username}/keys", {"key_type": "AlgorithmKey"}).json
     caller = Caller(site, me.account, made["api_key"])

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
+import sqlalchemy as sa
 from hosted_site import Caller, Site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -372,13 +373,30 @@ def test_size_limit(new_site: Callable[..., Site]) -> None:
     assert me.site.staged() == []
 
 
-def test_stalled_upload_is_given_up(me: Caller, directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from Algorithmia.server.routes import data as routes
-
-    monkeypatch.setattr(routes, "_UPLOAD_STALL_SECONDS", 0.2)
+def test_stalled_upload_is_given_up(new_site: Callable[..., Site]) -> None:
+    me = new_site(request_timeout=0.2).caller()
+    directory = me.collection()
     with raw_put(me, f"{directory}/f", "Content-Length: 5000000", b"x" * 2_000_000) as connection:
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
     wait_for(lambda: me.site.staged() == [])
+
+
+def test_no_space_for_metadata(new_site: Callable[..., Site]) -> None:
+    me = new_site().caller()
+    directory = me.collection()
+
+    def shrink(connection: Any) -> None:
+        connection.connection.driver_connection.execute("PRAGMA max_page_count=1")  # no more than there are
+
+    sa.event.listen(me.site.database._engine, "begin", shrink)
+    names = (f"{number:03}" + "x" * 900 for number in range(1000))
+    answer = next(answer for name in names if (answer := me.put(f"{directory}/{name}", b"x")).status != 200)
+    assert (answer.status, answer.message) == (503, "no space left on the platform's disk; nothing was changed")
+    assert me.site.staged() == []
+    many = (me.post(".my", {"name": f"d{number}"}) for number in range(1000))
+    refused = next(answer for answer in many if answer.status != 200)
+    assert (refused.status, refused.message) == (503, answer.message)
+    assert me.get(f"{directory}").status == 200
 
 
 def test_full_disk(me: Caller, directory: str, monkeypatch: pytest.MonkeyPatch) -> None:

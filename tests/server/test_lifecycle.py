@@ -145,6 +145,21 @@ def test_it_stops_when_idle(home):
     assert run(home, "ls")[0] == 0
 
 
+def test_a_call_that_nobody_waits_for_is_no_idleness(tmp_path):
+    from Algorithmia.server.platform import Platform
+    from Algorithmia.server.settings import Settings
+
+    platform = Platform(Settings(home=tmp_path), "http://127.0.0.1:1")
+    platform.activity.last -= 1000
+    assert platform.idle_for() >= 1000
+    platform.invoker._background.add(None)
+    assert platform.idle_for() < 1000
+    platform.activity.last -= 1000
+    assert platform.idle_for() < 1000
+    platform.invoker._background.clear()
+    assert platform.idle_for() < 1000, "and it's as if a request had just ended"
+
+
 def test_status_stop_logs(home):
     status, out, _ = run(home, "local", "status")
     assert status == 0 and "not running" in out
@@ -163,6 +178,92 @@ def test_a_platform_that_cannot_start_says_why(home):
     status, out, err = run(home, "ls")
     assert status != 0 and out == "" and "Traceback" not in err
     assert "did not start" in err and "platform.db" in err
+
+
+def test_a_relative_home_is_the_same_one_for_both(home):
+    code = "import Algorithmia; print(Algorithmia.client().algo('demo/Hello').pipe('HAL').result)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(home, ALGORITHMIA_HOME=".algorithmia"),
+        cwd=home,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.returncode) == ("Hello HAL\n", 0), done.stderr
+    assert (home / ".algorithmia" / "platform" / "platform.db").exists()
+
+
+@pytest.mark.parametrize("name", ["what?mode=ro#x", "a b%41 \N{GREEK SMALL LETTER PI}"])
+def test_a_home_may_be_called_anything(tmp_path, name):
+    place = tmp_path / name
+    place.mkdir()
+    server = Server(place)
+    try:
+        assert server.client().algo("demo/Hello").pipe("x").result == "Hello x"
+    finally:
+        server.stop()
+    assert (place / "platform" / "platform.db").exists()
+
+
+@pytest.mark.parametrize("blocked", ["", "platform", "platform/start.lock/x", "platform/logs"])
+def test_a_home_that_cannot_be_used_is_one_message(tmp_path, blocked):
+    place = tmp_path / ".algorithmia" / blocked
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("")
+    status, out, err = run(tmp_path, "ls")
+    assert status != 0
+    assert out == "" and "Traceback" not in err
+    assert str(tmp_path) in err
+
+
+@pytest.mark.parametrize(
+    ("blocked", "arguments", "said"),
+    [
+        ("", (), "Not a directory"),
+        ("platform", (), "platform"),
+        ("platform/blobs", (), "blobs"),
+        ("platform/work", (), "did not start"),
+        ("platform/server.lock/x", (), "server.lock: Is a directory"),
+        ("platform/platform.db/x", (), "platform.db: Is a directory"),
+        (".config.lock/x", (), ".config.lock: Is a directory"),
+        (None, ("--user", "bad name!"), "bad name!"),
+        (None, ("--port", "99999"), "--port 99999"),
+        (None, ("--database", "nonsense"), "--database"),
+        (None, ("--database", "nope://x"), "--database"),
+        (None, ("--host", "x" * 70), "can't listen"),
+    ],
+)
+def test_serve_says_in_one_line_why_it_cannot(tmp_path, blocked, arguments, said):
+    place = tmp_path / "home"
+    if blocked is not None:
+        (place / blocked).parent.mkdir(parents=True, exist_ok=True)
+        (place / blocked).write_text("")
+    command = [sys.executable, "-m", "Algorithmia.server.main", "--home", str(place), "--port", "0", *arguments]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and done.stdout == ""
+    assert last.startswith("algo serve: ") and said in last
+    assert "\nTraceback" not in "\n" + done.stderr
+
+
+def test_serve_as_a_user_without_a_name(tmp_path, monkeypatch):
+    from Algorithmia.server import main
+
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(main.getpass, "getuser", nobody)
+    assert main.account_name(main._operating_system_user()) == f"user_{os.getuid()}"
+
+
+def test_the_case_of_the_users_name_makes_no_new_keys(tmp_path):
+    keys = []
+    for user in ("tester", "Tester"):
+        server = Server(tmp_path, user=user)
+        keys.append(server.key)
+        assert server.client().username() == "tester"
+        server.stop()
+    assert keys[0] == keys[1]
 
 
 def test_serve_takes_over_from_the_background_platform(home):

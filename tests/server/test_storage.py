@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,23 @@ def test_anything_but_an_id_is_refused(store: LocalBlobStore, blob_id: str) -> N
     for method in (store.open_blob, store.delete, store.publish):
         with pytest.raises(ValueError, match="not a blob id"):
             method(blob_id)
+
+
+def test_blob_that_is_published_while_it_is_deleted_does_not_stay(
+    store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob_id = write(store, b"content")
+    unlink = os.unlink
+
+    def publish_behind(path: str) -> None:
+        """The other thread gets its turn after the first look."""
+        monkeypatch.undo()
+        try:
+            unlink(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                store.publish(blob_id)
+
+    monkeypatch.setattr(os, "unlink", publish_behind)
+    store.delete(blob_id)
+    assert files(store) == set()

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from ..errors import Unavailable
 from .migrations import HEAD, REVISIONS
 from .schema import metadata
 
@@ -43,7 +44,7 @@ class Database:
     Nothing is opened before first use. All methods may be called from any thread.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | sa.URL) -> None:
         self.url = sa.make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite and not self.url.database:
@@ -67,9 +68,17 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction: committed when the block ends, rolled back when it raises. Keep the block short."""
-        with self._writer, self._writes.begin() as connection:
-            yield connection
+        """A transaction: committed when the block ends, rolled back when it raises. Keep the block short.
+
+        Raises Unavailable when the disk is full; nothing has changed then.
+        """
+        try:
+            with self._writer, self._writes.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as problem:
+            if "disk is full" in str(problem.orig):  # SQLite's words; they came with a code of their own in 3.11 only
+                raise Unavailable("no space left on the platform's disk; nothing was changed") from problem
+            raise
 
     def upgrade(self) -> None:
         """Create the tables of a fresh database, or migrate an older one; nothing when it's up to date.

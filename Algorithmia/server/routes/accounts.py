@@ -121,8 +121,10 @@ async def delete_below(request: Request) -> Response:
     names = _names(request)
     if len(names) != 3 or names[1] != "keys":
         raise _no_route(request)
-    _, account = await _managed(request, names[0])
-    await run_in_threadpool(platform_of(request).accounts.delete_key, account, names[2])
+    identity, account = await _managed(request, names[0])
+    # A standard key can't make an admin key, so it must not take the account's away either.
+    only_type = None if identity.is_admin else STANDARD_KEY
+    await run_in_threadpool(platform_of(request).accounts.delete_key, account, names[2], only_type)
     return Response(status_code=204)
 
 

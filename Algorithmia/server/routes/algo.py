@@ -19,6 +19,7 @@ from ..services.algorithms import Reference
 from ..services.call_documents import DEFAULT, RAW, VOID, Answer, CallOptions
 
 _MAX_TIMEOUT = 3000.0
+_MAX_CACHED = 1024
 _OUTPUTS = (DEFAULT, RAW, VOID)
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 _PREFIX = re.compile(r"/*(?:algo:/+)?")
@@ -123,9 +124,15 @@ class _DisconnectListener:
             self._listening.cancel()
 
 
-@lru_cache(maxsize=4096)
 def parse_reference(tail: bytes) -> Reference:
     """The algorithm that the rest of a call's raw path names. What makes no sense is a reference that nothing has."""
+    if len(tail) > _MAX_CACHED:  # longer than any can be; the cache must not be filled with such
+        return Reference(tail[:_MAX_CACHED].decode("ascii", "replace"), id="?")
+    return _parse_reference(tail)
+
+
+@lru_cache(maxsize=4096)
+def _parse_reference(tail: bytes) -> Reference:
     text = unquote_to_bytes(tail).decode("utf-8", "replace")
     text = text[_PREFIX.match(text).end() :]  # type: ignore[union-attr]
     parts = text.removesuffix("/").split("/")
@@ -136,9 +143,13 @@ def parse_reference(tail: bytes) -> Reference:
     return Reference(text, parts[0], parts[1], "".join(parts[2:]))
 
 
-@lru_cache(maxsize=1024)
 def parse_options(query: bytes) -> CallOptions:
     """The options of a query string; unknown names are ignored. Raises BadRequest for values that make no sense."""
+    return _parse_options(query) if len(query) <= _MAX_CACHED else _parse_options.__wrapped__(query)
+
+
+@lru_cache(maxsize=1024)
+def _parse_options(query: bytes) -> CallOptions:
     if not query:
         return CallOptions()
     values = dict(parse_qsl(query.decode("ascii", "replace"), keep_blank_values=True))

@@ -27,7 +27,6 @@ from .parsing import flag, read_json
 
 # One hop to the thread pool per this many bytes: received pieces are far smaller.
 _PIECE = 1024 * 1024
-_UPLOAD_STALL_SECONDS = 120.0
 
 _Parse = Callable[[bytes], Target]
 
@@ -172,12 +171,13 @@ async def _pieces(request: Request) -> AsyncGenerator[list[bytes], None]:
     chunks: list[bytes] = []
     size = 0
     stream = request.stream()
+    patience = platform_of(request).settings.request_timeout or None
     while True:
         chunk = None
-        with anyio.move_on_after(_UPLOAD_STALL_SECONDS):
+        with anyio.move_on_after(patience):
             chunk = await anext(stream, b"")
         if chunk is None:
-            raise CallTimeout(f"the upload stalled: nothing received for {_UPLOAD_STALL_SECONDS:.0f} s")
+            raise CallTimeout(f"the upload stalled: nothing received for {patience:g} s")
         if not chunk:
             yield chunks
             return

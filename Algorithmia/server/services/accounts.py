@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ..db import schema
 from ..db.database import Database
 from ..db.values import new_id, now_ms
-from ..errors import ApiProblem, BadRequest, Code, Conflict, NotFound
+from ..errors import ApiProblem, BadRequest, Code, Conflict, NotAuthorized, NotFound
 from ..identity import ADMIN_KEY, STANDARD_KEY, Account, Identity, KeyPermissions
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
@@ -193,12 +193,19 @@ class Accounts:
         with self.database.read() as connection:
             return [_key(row) for row in connection.execute(statement)]
 
-    def delete_key(self, account: Account, key_id: str) -> None:
-        """Remove a key of `account`; it stops working at once. Raises NotFound."""
+    def delete_key(self, account: Account, key_id: str, only_type: str | None = None) -> None:
+        """Remove a key of `account` (with `only_type`, one of that type); it stops working at once.
+
+        Raises NotFound, NotAuthorized for a key of another type.
+        """
         table = schema.api_keys
         statement = table.delete().where(table.c.account_id == account.id, table.c.id == key_id)
+        if only_type is not None:
+            statement = statement.where(table.c.key_type == only_type)
         with self.database.write() as connection:
             deleted = connection.execute(statement).rowcount
+        if not deleted and any(key.id == key_id for key in self.list_keys(account)):
+            raise NotAuthorized("only an administrator's key can remove an administrator's key")
         if not deleted:
             raise NotFound(f"user {account.username} has no key {key_id[:60]}")
         self._keys_changed()

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ..db.database import Database
 from ..db.values import now_ms
-from ..errors import ApiProblem, BadRequest, Code, Conflict
+from ..errors import ApiProblem, BadRequest, Code, Conflict, Unavailable
 from ..identity import Identity
 from ..settings import Settings
 from ..storage.base import BlobStore
@@ -274,7 +274,7 @@ class HostedData:
                 self._garbage.unlink([blob_id for _, blob_id in batch])
                 if is_last:
                     return deleted
-        except sa.exc.SQLAlchemyError as problem:
+        except (sa.exc.SQLAlchemyError, Unavailable) as problem:
             message = f"removing the directory failed after {deleted} files; repeat the request to go on"
             raise DeletionStopped(message, extra={"deleted": deleted}) from problem
 

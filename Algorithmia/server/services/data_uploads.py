@@ -127,6 +127,8 @@ class Upload:
     def _publish(self) -> None:
         try:
             self._stores.blobs.publish(self._writer.id)
+        except FileNotFoundError:
+            log.debug("blob %s was replaced or removed before it was published", self._writer.id)
         except OSError:
             log.exception("blob %s stays staged until the next start", self._writer.id)
 
@@ -189,4 +191,6 @@ def _disk_errors() -> Iterator[None]:
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Unavailable("no space left on the platform's disk; nothing was stored") from problem
+        if problem.errno == errno.EFBIG:
+            raise TooLarge("the file is larger than the platform's file system allows") from problem
         raise

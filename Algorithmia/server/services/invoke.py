@@ -60,6 +60,11 @@ class Invoker:
         self._background: set[asyncio.Future[None]] = set()
         self._is_draining = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs that no open request stands for."""
+        return bool(self._background)
+
     async def admit(self, reference: Reference, identity: Identity, origin: str | None = None) -> Resolved:
         """The build that `identity` calls by `reference`, once it is clear that it may.
 

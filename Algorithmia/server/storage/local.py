@@ -80,7 +80,8 @@ class LocalBlobStore:
         return open(self._shard(blob_id), "rb", buffering=0)
 
     def delete(self, blob_id: str) -> None:
-        for path in (self._shard(blob_id), self._staged(blob_id)):
+        # In the order in which a blob moves, or one that moves between the two looks would stay for ever.
+        for path in (self._staged(blob_id), self._shard(blob_id)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
 

@@ -1,0 +1,90 @@
+"""Bounds on what uvicorn leaves open: the size of a request's head, and how long a client may keep one waiting.
+
+Without them, a client without any credentials could fill the memory with one endless header, or take every file
+descriptor with connections on which nothing ever comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 64 * 1024
+_LONGEST_PAUSE = 10.0
+_MOST_FILES = 65536
+
+_TOO_LARGE = b"the head of the request is too large"
+_REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(_TOO_LARGE),
+    _TOO_LARGE,
+)
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """uvicorn's protocol, counting what comes besides bodies, and remembering when something came."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # What came since the last sign of a request or of its body: head, trailers, chunk extensions.
+        self._head_bytes = 0
+        self._heard = self._head_since = self.loop.time()
+        self._in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self.loop.time()
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(_REFUSAL)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        self._head_since = self._heard
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def close_if_stalled(self, now: float, limit: float) -> None:
+        """Break the connection if its client has owed us something for more than `limit` seconds."""
+        if self._in_head:
+            is_stalled = now - self._head_since > limit
+        elif self.cycle.response_complete:
+            # Between requests uvicorn has a timer of its own, until anything comes.
+            is_stalled = self.timeout_keep_alive_task is None and now - self._heard > limit
+        else:
+            # Later than a handler that has a limit of its own: it answers in words.
+            is_stalled = self.cycle.more_body and not self.flow.read_paused and now - self._heard > 1.25 * limit + 1
+        if is_stalled:
+            self.transport.close()
+
+
+async def close_stalled(connections: set[Any], limit: float) -> None:
+    """Break stalled connections, for as long as this isn't cancelled."""
+    now = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(min(_LONGEST_PAUSE, limit / 4))
+        for connection in tuple(connections):
+            connection.close_if_stalled(now(), limit)
+
+
+def allow_many_connections() -> None:
+    """Raise the limit of open files, which connections count against, as far as the system lets everybody."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS allows fewer than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
