@@ -6,6 +6,7 @@ path wins, so that percent-encoded slashes reach the handler as they were sent.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -17,7 +18,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from .errors import ApiProblem, Code, MethodNotAllowed, NotFound
+from .errors import ApiProblem, Code, MethodNotAllowed, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -128,6 +129,13 @@ class Application:
             await response(scope, receive, send_with_id)
         except ClientDisconnect:
             log.info("client went away", extra={"request_id": request_id})
+        except asyncio.CancelledError:
+            # Nothing but the end of the platform's patience at shutdown does that.
+            log.info("ended by the shutdown", extra={"request_id": request_id})
+            if started:
+                raise
+            refusal = Unavailable("the platform is shutting down and has ended this request")
+            await error_response(refusal, request_id)(scope, receive, send_with_id)
         except Exception:
             log.exception("response failed", extra={"request_id": request_id})
             if started:

@@ -347,6 +347,26 @@ def test_shutdown_lets_calls_in_flight_finish(start_server):
         server.client(retries=0).username()
 
 
+def test_shutdown_tells_the_calls_that_it_ends(start_server):
+    server = start_server("--port", "0", "--shutdown-timeout", "1")
+    raised = []
+
+    def sleep():
+        try:
+            server.client(retries=0).algo("util/Sleep").pipe(60)
+        except errors.ApiError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    health = server.client()
+    wait_for(lambda: json.loads(health.request("GET", "/health").data).get("engine", {}).get("busy", 0) >= 1)
+    assert server.stop() == 0
+    thread.join()
+    assert raised[0].status == 503 and "shutting down" in str(raised[0])
+    assert "Traceback" not in server.log()
+
+
 def test_no_process_outlives_the_platform(start_server):
     server = start_server()
     server.client().algo("util/Echo").pipe("x")

@@ -59,6 +59,7 @@ class Invoker:
         self._in_flight: dict[str, int] = {}  # calls from outside, by account
         self._background: set[asyncio.Future[None]] = set()
         self._is_draining = False
+        self._drain_by: float | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -133,11 +134,15 @@ class Invoker:
             return call_documents.failure(failure, about)
         return call_documents.success(result, about)
 
+    def begin_shutdown(self) -> None:
+        """The time that the settings allow for a shutdown runs from now on. Calls are taken until `drain`."""
+        self._drain_by = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
+
     async def drain(self) -> None:
         """Refuse new calls and wait for those that run unattended, as long as the settings allow; then end them."""
         self._is_draining = True
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._settings.shutdown_timeout
+        deadline = self._drain_by or clock() + self._settings.shutdown_timeout
         # The end of a call may leave work of its own, so once is not enough.
         while self._background and clock() < deadline:
             await asyncio.wait(self._background, timeout=deadline - clock())
