@@ -3,7 +3,7 @@
 Rules, first match wins (`resolve`):
 
 1. explicit: constructor arguments (`Algorithmia.apiKey` and `apiAddress` count), or a profile named by argument or
-   ``ALGORITHMIA_PROFILE``;
+   ``ALGORITHMIA_PROFILE`` (``local``, as the platform on this machine wrote it, is the embedded platform);
 2. environment: ``ALGORITHMIA_API``, ``ALGORITHMIA_API_KEY``, ``ALGORITHMIA_BEARER_TOKEN``, ``REQUESTS_CA_BUNDLE``;
 3. the ``default`` profile of ``$ALGORITHMIA_HOME/config``;
 4. nothing at all: the embedded platform.
@@ -11,6 +11,7 @@ Rules, first match wins (`resolve`):
 Credentials never mix across rules, and a key never goes to an address that it was not configured with.
 """
 import os
+import re
 from collections import OrderedDict, namedtuple
 
 from ._compat import make_dirs, replace_file, to_bytes, to_text, urlsplit
@@ -42,6 +43,7 @@ else:
 
 DEFAULT_ADDRESS = "https://api.algorithmia.com"
 DEFAULT_PROFILE = "default"
+LOCAL_PROFILE = "local"  # written by the platform on this machine
 
 
 class Profile(_Profile):
@@ -130,9 +132,8 @@ def normalize_address(text):
     except ValueError:
         valid = False
     if not valid or parts.username or parts.query or parts.fragment or any(c.isspace() for c in address):
-        raise ConfigError(
-            "invalid API address %r: give an http or https URL, such as %s" % (str(address), DEFAULT_ADDRESS)
-        )
+        example = "http://%s" % address if re.match(r"[\w.-]+(:\d+)?$", address) else DEFAULT_ADDRESS
+        raise ConfigError("invalid API address %r: give an http or https URL, such as %s" % (str(address), example))
     address = address.rstrip("/")
     if address.endswith("/v1"):
         address = address[:-3].rstrip("/")
@@ -206,9 +207,21 @@ def _with_profile_key(connection):
 def _from_profile(name):
     # type: (str) -> Connection
     profiles = load_profiles()
+    if name == LOCAL_PROFILE and (name not in profiles or _is_embedded(profiles[name])):
+        return Connection(None, None, None, None, EMBEDDED)  # which is started if it doesn't run
     if name not in profiles:
         raise ProfileNotFoundError("%s profile not found. Run 'algo auth --profile %s'" % (name, name))
     return _of_profile(name, profiles[name])
+
+
+def _is_embedded(profile):
+    # type: (Profile) -> bool
+    """Whether `profile` is what the platform of this home wrote, not somebody's own profile of that name."""
+    try:
+        with open(os.path.join(home(), "platform", "port")) as handle:
+            return profile.api_server == "http://127.0.0.1:%d" % int(handle.read())
+    except (IOError, OSError, ValueError):
+        return False
 
 
 def _from_default_profile():

@@ -202,7 +202,7 @@ def from_response(status, headers, body, family=OTHER, subject=None):
     if subject and _plain_name(subject) not in to_text(message):
         message = u"%s (%s)" % (to_text(message), to_text(subject))
     hint = _HINTS.get(status)
-    if hint and hint not in message:
+    if hint and hint not in message and not (status == 401 and "algo auth" in message):
         message = u"%s. %s" % (to_text(message).rstrip("."), hint)
     problem = class_for(status, family)(
         message, status=status, request_id=get("X-Request-Id") or error.get("id"), code=error.get("code")

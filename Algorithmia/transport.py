@@ -3,6 +3,7 @@
 Nothing here knows what the API means. `Client.request` is the only caller.
 """
 import random
+import re
 import threading
 
 from ._compat import getproxies, proxy_bypass, urlsplit
@@ -137,7 +138,8 @@ class Transport(object):
         import urllib3
 
         proxy = None
-        if ca_cert is not False and not proxy_bypass(parts.hostname or ""):
+        host = parts.hostname or ""
+        if ca_cert is not False and not _is_loopback(host) and not proxy_bypass(host):
             proxies = getproxies()
             proxy = proxies.get(parts.scheme) or proxies.get("all")
         if not proxy:
@@ -195,6 +197,12 @@ class Transport(object):
             self._pool.clear()
         else:
             self._pool.close()
+
+
+def _is_loopback(host):
+    # type: (str) -> bool
+    """Whether `host` is this machine, which a proxy elsewhere can't reach."""
+    return host in ("localhost", "::1") or re.match(r"127(\.\d+){3}$", host) is not None
 
 
 _warned = threading.Event()

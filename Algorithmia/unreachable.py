@@ -4,6 +4,7 @@ Imported only when something has gone wrong. The classes are also requests' exce
 """
 import contextlib
 import errno
+import re
 import socket
 
 import requests.exceptions as _requests
@@ -33,16 +34,18 @@ class ReadTimedOut(ApiTimeoutError, UnreachableError, _requests.ReadTimeout):
     __str__ = ApiError.__str__
 
 
+def _layers(error):
+    # type: (Optional[BaseException]) -> Iterator[BaseException]
+    """`error`, and what urllib3's and requests' wrappers hold, from the outside in."""
+    while error is not None:
+        yield error
+        candidates = [getattr(error, "reason", None), getattr(error, "original_error", None)] + list(error.args[:1])
+        error = next((inner for inner in candidates if isinstance(inner, BaseException)), None)
+
+
 def _root(error):
     # type: (BaseException) -> BaseException
-    """The exception inside urllib3's and requests' wrappers."""
-    while True:
-        inner = getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else None
-        if not isinstance(inner, BaseException):
-            return error
-        error = inner
+    return list(_layers(error))[-1]
 
 
 def before_sending(error):
@@ -65,6 +68,11 @@ def from_exception(error, address, subject=None):
         root, _urllib3.ConnectTimeoutError
     ):
         return ReadTimedOut("no answer from %s in time%s" % (address, about))
+    if "WRONG_VERSION_NUMBER" in str(root):
+        return CertificateError(
+            "TLS with %s failed: what answers there speaks no TLS. Perhaps the address should begin with http://"
+            % address
+        )
     if "certificate" in str(root).lower() or isinstance(root, _urllib3.SSLError) or "SSL" in type(root).__name__:
         return CertificateError(
             "TLS with %s failed: %s. For a private certificate authority give its PEM file (ca_cert, or 'algo auth')"
@@ -72,8 +80,14 @@ def from_exception(error, address, subject=None):
         )
     if address == config.DEFAULT_ADDRESS:
         return ConnectionFailed(
-            "can't reach %s: %s. That is the closed public service. Run 'algo serve' (or use no key at all) for a "
-            "platform of your own, or name another one with 'algo auth' or ALGORITHMIA_API" % (address, _words(root))
+            "can't reach %s: %s. That is the closed public service; a key without an address, or an old profile, leads "
+            "there. For the platform on this machine use profile 'local', or no key; name another platform with "
+            "'algo auth' or ALGORITHMIA_API" % (address, _words(root))
+        )
+    if any(isinstance(layer, _urllib3.ProxyError) for layer in _layers(error)):
+        return ConnectionFailed(
+            "can't reach %s: the proxy that the environment names (http_proxy, https_proxy) fails: %s. Repair it, or "
+            "add the platform's host to no_proxy" % (address, _words(root))
         )
     if before_sending(error):
         return ConnectionFailed(
@@ -96,6 +110,8 @@ def mapped(address, subject=None):
 
 def _words(root):
     # type: (BaseException) -> str
-    text = str(root)
-    # urllib3 puts the repr of its connection object in front of the sentence that says what happened.
-    return text.split(">: ", 1)[-1] if text.startswith("<") else text or type(root).__name__
+    # urllib3 puts its connection object in front of the sentence that says what happened: its repr, or, in version 2,
+    # ``HTTPConnection(host='h', port=80): ``.
+    text = re.sub(r"^(<.*?>|HTTPS?Connection\(.*?\)): ", "", str(root))
+    text = re.sub(r"^Failed to establish a new connection: (\[Errno -?\d+\] )?", "", text)
+    return text[:1].lower() + text[1:] if text else type(root).__name__

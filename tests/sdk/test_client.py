@@ -115,14 +115,15 @@ def test_nobody_there():
     address = unused_address()
     with pytest.raises(errors.UnreachableError) as caught:
         Client("k", address, retries=0).algo("demo/Hello").pipe(1)
-    assert address in str(caught.value) and "ALGORITHMIA_API" in str(caught.value)
+    assert str(caught.value).startswith("can't reach %s: connection refused. " % address)
+    assert "ALGORITHMIA_API" in str(caught.value)
 
 
 def test_the_closed_service_gets_its_own_advice():
     from Algorithmia import config, unreachable
 
     problem = unreachable.from_exception(socket.gaierror(-2, "unknown"), config.DEFAULT_ADDRESS)
-    for advice in ("algo auth", "algo serve", "ALGORITHMIA_API"):
+    for advice in ("algo auth", "profile 'local'", "ALGORITHMIA_API"):
         assert advice in str(problem)
 
 
@@ -354,11 +355,35 @@ def test_environment_proxies(monkeypatch):
         assert proxy.requests[0].headers["proxy-authorization"].startswith("Basic ")
 
 
+def test_no_proxy_to_this_machine(monkeypatch):
+    with WireServer(answer(LISTING)) as wire:
+        monkeypatch.setenv("http_proxy", unused_address())
+        assert Client("k", wire.address).username() == "me"
+        assert Client("k", wire.address.replace("127.0.0.1", "localhost")).username() == "me"
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+    proxy = unused_address()
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(errors.UnreachableError) as caught:
+        Client("k", "http://api.nowhere.example", retries=0).username()
+    assert "proxy" in str(caught.value) and "no_proxy" in str(caught.value)
+
+
 def test_no_proxy(monkeypatch):
     with WireServer(answer(LISTING)) as wire:
         monkeypatch.setenv("http_proxy", unused_address())
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert Client("k", wire.address).username() == "me"
+
+
+def test_tls_with_a_platform_that_has_none():
+    import ssl
+
+    from Algorithmia import unreachable
+
+    problem = unreachable.from_exception(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong"), "https://h")
+    assert isinstance(problem, unreachable.CertificateError) and "begin with http://" in str(problem)
 
 
 def test_one_client_in_many_threads():

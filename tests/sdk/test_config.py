@@ -93,6 +93,17 @@ def test_unknown_profile_says_what_to_do():
     assert str(caught.value) == "nope profile not found. Run 'algo auth --profile nope'"
 
 
+def test_profile_local_is_the_embedded_platform():
+    assert config.resolve(profile="local")[:3] == (None, None, None)
+    save("local", api_key="simL", api_server="http://127.0.0.1:4711")
+    assert config.resolve(profile="local").address == "http://127.0.0.1:4711"  # somebody's own
+    os.mkdir(os.path.join(config.home(), "platform"))
+    for text, embedded in (("4711", True), ("4712", False), ("", False)):
+        with open(os.path.join(config.home(), "platform", "port"), "w") as handle:
+            handle.write(text)
+        assert (config.resolve(profile="local").source is config.EMBEDDED) is embedded
+
+
 def test_ca_cert_argument_wins_over_environment(monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/env.pem")
     assert config.resolve("k").ca_cert == "/env.pem"
@@ -167,3 +178,9 @@ def test_unusable_addresses_are_refused(text):
     with pytest.raises(ConfigError) as caught:
         config.normalize_address(text)
     assert "give an http or https URL" in str(caught.value)
+
+
+def test_an_address_without_protocol_is_shown_with_one():
+    with pytest.raises(ConfigError) as caught:
+        config.normalize_address("localhost:8080")
+    assert str(caught.value).endswith("such as http://localhost:8080")

@@ -65,6 +65,12 @@ def test_header_message_and_retry_after():
     assert "busy" in str(problem) and problem.retry_after == 3.0
 
 
+def test_advice_is_given_once():
+    body = b'{"error": {"message": "unknown API key: set one with algo auth"}}'
+    assert str(errors.from_response(401, {}, body)) == "unknown API key: set one with algo auth"
+    assert str(errors.from_response(401, {}, b'{"error": {"message": "no."}}')).startswith("no. Check the API key")
+
+
 def test_messages_name_the_object():
     assert ".my/c/f" in str(errors.from_response(404, {}, b"", errors.DATA, "data://.my/c/f"))
 
