@@ -54,20 +54,23 @@ def write_local(source, local_path, progress=None):
         return _pump(source.read, target, progress)
 
 
-def download(client, uri, local_path, progress=None):
-    # type: (Client, str, str, Progress) -> int
+def download(client, uri, local_path, progress=None, expect=None):
+    # type: (Client, str, str, Progress, Progress) -> int
     """Copy the file at `uri` to `local_path`; returns its size in bytes.
 
     The content arrives under a temporary name beside `local_path` and is renamed when it is complete and on disk.
     Raises the errors of `Client.request`, and OSError for the local side.
     """
     with replacing(local_path) as target:
-        return download_to(client, uri, target, progress)
+        return download_to(client, uri, target, progress, expect)
 
 
-def download_to(client, uri, target, progress=None):
-    # type: (Client, str, Writable, Progress) -> int
-    """Write the content of the file at `uri` to `target`, a binary file object; returns the number of bytes."""
+def download_to(client, uri, target, progress=None, expect=None):
+    # type: (Client, str, Writable, Progress, Progress) -> int
+    """Write the content of the file at `uri` to `target`, a binary file object; returns the number of bytes.
+
+    expect  called with the size, if the platform tells it, before the first byte
+    """
     source = client.file(uri)
     if is_local(uri):
         with open(source.path, "rb") as local:
@@ -76,6 +79,9 @@ def download_to(client, uri, target, progress=None):
     if response.headers.get("X-Data-Type") == "directory":
         response.close()
         raise errors.DataApiError("unable to get file %s - it is a directory" % source.uri)
+    length = response.headers.get("Content-Length")
+    if expect is not None and length is not None:
+        expect(int(length))
 
     def read(size):
         # type: (int) -> bytes

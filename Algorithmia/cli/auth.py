@@ -14,7 +14,7 @@ def auth(args, env):
     if args.key_stdin and args.bearer_token_stdin:
         raise UsageError("algo auth: error: give --key-stdin or --bearer-token-stdin, not both")
     env.note("Configuring authentication for profile: %s" % name)
-    profile = _from_stdin(args, env) if scripted else _from_answers(args, env)
+    profile = _from_stdin(args, env) if scripted else _from_answers(args, _known_address(name), env)
     if not args.no_verify:
         _verify(profile, env)
     config.save_profile(native(name), profile)
@@ -38,11 +38,20 @@ def _from_stdin(args, env):
     return _profile(args.api_address or "", args.ca_cert or "", **secret)
 
 
-def _from_answers(args, env):
+def _known_address(name):
+    # type: (str) -> str
+    """The address that profile `name` has already, else the one of the documents."""
+    profile = config.load_profiles().get(name)
+    return profile.api_server if profile and profile.api_server else config.DEFAULT_ADDRESS
+
+
+def _from_answers(args, default, env):
     address = args.api_address
     if address is None:
-        address = env.ask("enter API address [%s]: " % config.DEFAULT_ADDRESS)
-    config.normalize_address(address or config.DEFAULT_ADDRESS)  # a wrong one is said at once, not after the key
+        address = env.ask("enter API address [%s]: " % default) or default
+    address = config.normalize_address(address or default)  # a wrong one is said at once, not after the key
+    if address == config.DEFAULT_ADDRESS:
+        env.note("(that is the closed public service; the platform on this machine needs no 'algo auth')")
     key = env.ask_secret("enter API key: ")
     ca_cert = args.ca_cert
     if ca_cert is None:
@@ -95,7 +104,7 @@ def _verify(profile, env):
         )
     except errors.ApiError as error:
         raise CliError(
-            "%s. Nothing was saved (--no-verify saves it anyway)" % failures.describe(error),
+            "%s\nNothing was saved (--no-verify saves it anyway)" % failures.describe(error),
             exit_status.for_error(error),
         )
     env.note("Authenticated as %s at %s" % (account, profile.api_server))

@@ -160,7 +160,7 @@ LS = Command(
     "out; a last part with * lists what matches.",
     arguments=(
         Argument("paths", nargs="*", metavar="PATH", help="directory or file, such as data://.my/robots or .my/robots"),
-        Argument("-l", "--long", action="store_true", help="with time of change and size"),
+        Argument("-l", "--long", action="store_true", help="with time of change (UTC) and size"),
         Argument("-H", "--human-readable", action="store_true", help="with -l: sizes as 48, 1.5k, 657k, 2.1M"),
         Argument("--json", action="store_true", help="as a JSON array of name, type, uri, size and last_modified"),
     ),

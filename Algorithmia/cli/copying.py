@@ -35,14 +35,18 @@ def cp(args, env):
     sources, destination = args.paths[:-1], args.paths[-1]
     for path in args.paths:
         _check_protocol(path)
-    if not any(uri.is_remote(path) for path in args.paths):
-        raise UsageError(_BOTH_LOCAL)
     if not uri.is_remote(destination) and not all(uri.is_remote(path) for path in sources):
-        raise UsageError(_BOTH_LOCAL)
+        raise UsageError(_BOTH_LOCAL + "".join(_meant(path) for path in args.paths))
     plan = Plan(remote.connect(args), sources, destination, args.recursive, env)
     status = failures.each(sources, plan.add, env)
     moved = move(plan, 1 if destination == _PIPE else args.concurrency, env)
     return status or moved
+
+
+def _meant(path):
+    # type: (str) -> str
+    """What to write for an operand that is hosted data in other commands, where the protocol may be left out."""
+    return "; write data://%s for hosted data" % path if path.startswith(".my/") else ""
 
 
 def _check_protocol(path):
@@ -119,6 +123,27 @@ class Plan(object):
             raise CliError("algo: %s: there is no such directory" % self._destination, exit_status.NOT_FOUND)
         return self._destination
 
+    def _place_file(self, name):
+        # type: (str) -> str
+        """As `_place`, for a file. Raises CliError if there is no directory to put it in."""
+        place = self._place(name)
+        if self._kind != "missing":
+            return place
+        if self._to_remote:
+            connector, path = uri.parse_data_uri(self._destination)
+            if connector == uri.HOSTED and path.strip("/").count("/") == 1:  # a collection's place, not a file's
+                raise CliError(
+                    "algo cp: directory %s not found; create it with: algo mkdir %s"
+                    % (self._destination, self._destination),
+                    exit_status.NOT_FOUND,
+                )
+        elif not os.path.isdir(os.path.dirname(os.path.abspath(self._destination))):
+            raise CliError(
+                "algo cp: %s: there is no directory %s" % (self._destination, os.path.dirname(self._destination)),
+                exit_status.NOT_FOUND,
+            )
+        return place
+
     def _not_a_directory(self):
         # type: () -> str
         how = "algo mkdir" if self._to_remote else "mkdir"
@@ -143,7 +168,7 @@ class Plan(object):
                 % uri.join(self._destination, "NAME"),
                 exit_status.USAGE,
             )
-        self._append(UPLOAD, _PIPE, self._destination)
+        self._append(UPLOAD, _PIPE, self._place_file(_PIPE))
 
     def _add_local(self, source):
         # type: (str) -> None
@@ -155,7 +180,7 @@ class Plan(object):
             self._add_local_tree(source, self._tree_place(os.path.basename(os.path.abspath(source))))
         else:
             size = os.stat(source).st_size  # raises for a missing file, before anything is sent
-            self._append(UPLOAD, source, self._place(os.path.basename(source)), size)
+            self._append(UPLOAD, source, self._place_file(os.path.basename(source)), size)
 
     def _add_local_pattern(self, pattern):
         # type: (str) -> None
@@ -197,8 +222,11 @@ class Plan(object):
             name = uri.base_name(source)
             if not name:
                 raise CliError("algo cp: %s names no file" % source, exit_status.USAGE)
-            source = uri.data_uri(*uri.parse_data_uri(source))
-            self._append(kind, source, _PIPE if self._to_pipe else self._place(name))
+            connector, path = uri.parse_data_uri(source)
+            source = uri.data_uri(connector, path)
+            if connector == uri.HOSTED and path.strip("/").count("/") == 1 and not self._recursive:
+                raise CliError("algo cp: %s can only be a directory; add -r to copy what it holds" % source)
+            self._append(kind, source, _PIPE if self._to_pipe else self._place_file(name))
 
     def _add_remote_tree(self, source, target):
         # type: (str, str) -> None
@@ -250,17 +278,16 @@ def move(plan, concurrency, env):
     status = exit_status.OK
     # When the content itself goes to standard output, what is said about it goes to standard error.
     say = env.note if plan._to_pipe else env.done
-    sizes = [job.size for job in plan.jobs]
-    total = None if None in sizes else sum(sizes)
+    total = sum(job.size or 0 for job in plan.jobs)  # to which downloads add what they find
     crew = Crew(concurrency)
-    with Progress(env, total) as progress:
+    with Progress(env, total or None) as progress:
 
         def moved(count):
             # type: (int) -> None
             crew.check()
             progress(count)
 
-        for job, size, error in crew.run(plan.jobs, lambda job: _move_one(plan.client, job, env, moved)):
+        for job, size, error in crew.run(plan.jobs, lambda job: _move_one(plan.client, job, env, moved, progress)):
             if error is None:
                 done[job.kind] += 1
                 progress.around(say, _said(job, size))
@@ -281,10 +308,11 @@ def _ends_everything(error):
     return isinstance(error, (errors.AuthenticationError, errors.UnreachableError, errors.ConfigError))
 
 
-def _move_one(client, job, env, progress):
+def _move_one(client, job, env, progress, bar):
     """Move one file; returns its size where that is known afterwards."""
     from .. import transfer
 
+    expect = bar.expect if job.size is None else None
     if job.kind == COPY:
         transfer.copy_remote(client, job.source, job.target, progress)
     elif job.kind == UPLOAD and job.source == _PIPE:
@@ -292,12 +320,12 @@ def _move_one(client, job, env, progress):
     elif job.kind == UPLOAD:
         transfer.upload(client, job.source, job.target, progress)
     elif job.target == _PIPE:
-        return transfer.download_to(client, job.source, env.stdout, progress)
+        return transfer.download_to(client, job.source, env.stdout, progress, expect)
     elif os.path.exists(job.target) and not os.path.isfile(job.target):
         with open(job.target, "wb") as target:  # a device or a named pipe: it can't be replaced
-            return transfer.download_to(client, job.source, target, progress)
+            return transfer.download_to(client, job.source, target, progress, expect)
     else:
-        return transfer.download(client, job.source, os.path.realpath(job.target), progress)
+        return transfer.download(client, job.source, os.path.realpath(job.target), progress, expect)
     return job.size
 
 

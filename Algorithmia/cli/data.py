@@ -142,6 +142,7 @@ def rm(args, env):
 
     def remove(path):
         # type: (str) -> None
+        _no_directory(full_uri(path))
         for item in list(_matching(client, path, args.force)):
             try:
                 item.delete()
@@ -175,6 +176,14 @@ def cat(args, env):
             download_to(client, item.uri, env.stdout)
 
     return failures.each(args.paths, show, env)
+
+
+def _no_directory(target):
+    # type: (str) -> None
+    """Raises CliError for a collection of hosted data, which the API would remove if it is empty."""
+    connector, inside = uri.parse_data_uri(target)
+    if connector == uri.HOSTED and "*" not in inside and inside.strip("/").count("/") == 1:
+        raise CliError("algo rm: %s can only be a directory; remove it with: algo rmdir %s" % (target, target))
 
 
 def _no_root(target, command):

@@ -1,8 +1,12 @@
 """Errors in words: what is printed for an exception, and the exit status that goes with it."""
+import errno
 import socket
 
 from . import exit_status
 from .context import CliError, UsageError
+
+# What a write to an open file says, without naming it.
+_OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def report(error, env, debug=False):
@@ -45,7 +49,7 @@ def describe(error):
         return "algo: %s%s" % (error.message, quote_id(error))
     if isinstance(error, (IOError, OSError)) and not isinstance(error, socket.error):
         return "algo: %s" % local_reason(error)
-    if isinstance(error, socket.error) and getattr(error, "filename", None):
+    if isinstance(error, socket.error) and (getattr(error, "filename", None) or error.errno in _OF_FILES):
         return "algo: %s" % local_reason(error)  # on 3 every OSError is a socket.error
     return None
 

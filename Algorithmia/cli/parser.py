@@ -144,7 +144,8 @@ def _take_extras(args, command, extras, index):
         setattr(args, command.variadic, getattr(args, command.variadic) + words)
     else:
         names = (args.command, args.action) if getattr(args, "action", None) else (args.command,)
-        index[names].error("unrecognized arguments: %s" % " ".join(strange or extras))
+        hint = "" if strange or args.command != "run" else "; give the input with -d"
+        index[names].error("unrecognized arguments: %s%s" % (" ".join(strange or extras), hint))
 
 
 def _hoist(words):
@@ -168,7 +169,9 @@ def _hoist(words):
             debug_errors = True
         elif not command and not word.startswith("-"):
             found = commands.find(word)
-            command = found.name if found else word
+            if found is None:
+                raise UsageError(_unknown_command(word), "usage: algo COMMAND [options]")
+            command = found.name
             rest.append(command)
         elif command == "run" and word in _LITERAL:
             value = next(remaining, None)
@@ -183,6 +186,15 @@ def _hoist(words):
     if not command:
         rest.append("help")  # no command is a wish for help; argparse of 2.7 would call it an error
     return rest, profile, debug_errors
+
+
+def _unknown_command(word):
+    # type: (str) -> str
+    import difflib
+
+    near = difflib.get_close_matches(word, [command.name for command in commands.COMMANDS], 1)
+    hint = "; did you mean '%s'?" % near[0] if near else "."
+    return "algo: error: there is no command '%s'%s 'algo help' lists them" % (word, hint)
 
 
 def _complete(parser, env):

@@ -23,6 +23,13 @@ class Progress(object):
             with self._lock:
                 self._bar.update(count)
 
+    def expect(self, count):
+        # type: (int) -> None
+        """`count` bytes more will come than was known at the start."""
+        if self._bar is not None:
+            with self._lock:
+                self._bar.total = (self._bar.total or 0) + count
+
     def around(self, write, text):
         """Write a line without tearing the bar."""
         if self._bar is None:
@@ -30,8 +37,7 @@ class Progress(object):
             return
         with self._lock:
             self._bar.clear()
-            write(text)
-            self._bar.refresh()
+            write(text)  # the next bytes bring the bar back, unless it is too early to show one
 
 
 def _make_bar(env, total):

@@ -65,7 +65,10 @@ def _content_type(kind, data, name):
     if kind == "auto":
         return detect(data)
     if kind == "json" and not is_json(data):
-        raise UsageError("algo run: error: the input%s is not JSON; use -t or -b for text or binary" % where)
+        quotes = " (JSON has double quotes around strings and keys)" if _looks_like_python(data) else ""
+        raise UsageError(
+            "algo run: error: the input%s is not JSON%s; use -t or -b for text or binary" % (where, quotes)
+        )
     if kind == "text" and not _is_text(data):
         raise UsageError("algo run: error: the input%s is not UTF-8 text; use -b or -B for binary" % where)
     return {"json": _JSON, "text": _TEXT, "binary": _BINARY}[kind]
@@ -88,6 +91,12 @@ def is_json(data):
     except (ValueError, RuntimeError):  # RuntimeError: nested deeper than Python's stack
         return False
     return True
+
+
+def _looks_like_python(data):
+    # type: (bytes) -> bool
+    """Whether `data` begins as Python prints lists, dicts and strings."""
+    return data.lstrip(b" \t\r\n[{(")[:1] == b"'"
 
 
 def _refuse(name):

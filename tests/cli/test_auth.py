@@ -44,6 +44,20 @@ def test_a_named_profile(cli, words):
     assert saved("second_user").api_key == "simKEY" and saved() is None
 
 
+def test_the_address_of_the_profile_is_kept(cli, profile):
+    with WireServer(ALICE) as platform:
+        profile(platform.address, key="simOLD")
+        ran = cli("auth", stdin=b"\nsimNEW\n\n")
+    assert "enter API address [%s]: " % platform.address in ran.err
+    assert saved() == config.Profile("simNEW", platform.address, "", "")
+
+
+def test_the_closed_service_is_named_before_the_key_is_asked(cli):
+    ran = cli("auth", "--no-verify", stdin=b"\nsimKEY\n\n")
+    assert ran.err.index("closed public service") < ran.err.index("enter API key")
+    assert saved().api_server == config.DEFAULT_ADDRESS
+
+
 def test_two_names_are_refused(cli):
     assert cli("auth", "a", "--profile", "b").status == 2
 

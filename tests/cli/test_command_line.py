@@ -121,9 +121,10 @@ def test_input_values_may_look_like_options(option, value):
 @pytest.mark.parametrize(
     "words, hint",
     [
-        (("fly",), "invalid choice"),
+        (("fly",), "there is no command 'fly'. 'algo help'"),
+        (("rnu", "a/b", "-d", "x"), "did you mean 'run'?"),
         (("run",), "algo run"),
-        (("run", "a/b", "extra", "-d", "x"), "unrecognized arguments: extra"),
+        (("run", "a/b", "extra"), "unrecognized arguments: extra; give the input with -d"),
         (("rm",), "algo rm"),
         (("ls", "--bogus"), "unrecognized arguments: --bogus"),
         (("--bogus",), "unrecognized arguments: --bogus"),

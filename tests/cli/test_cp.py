@@ -7,7 +7,7 @@ import time
 import pytest
 from wire import WireServer, answer
 
-from Algorithmia.cli import copying
+from Algorithmia.cli import copying, progress
 from Algorithmia.cli.parallel import Crew, Stopped
 
 CONTENT = bytes(bytearray(range(256))) * 40
@@ -167,8 +167,21 @@ def test_missing_things(cp, collection, here):
     assert os.listdir(str(here)) == ["friends.jpg"]
     collection.file("a").put("x")
     assert cp(collection.uri + "/a", "no/such/").status == 4
-    assert cp(collection.uri + "/a", "no/such").status == 4
-    assert cp(collection.uri, ".").status != 0
+    ran = cp(collection.uri + "/a", "no/such")
+    assert ran.status == 4 and "no/such: there is no directory no\n" in ran.stderr
+    ran = cp(collection.uri, ".")
+    assert ran.status == 1 and "add -r" in ran.stderr
+
+
+def test_a_missing_collection_is_named(cp):
+    for source in ("friends.jpg", "-"):
+        ran = cp(source, "data://.my/no_such")
+        assert (ran.status, ran.stdout) == (4, b"") and "algo mkdir data://.my/no_such" in ran.stderr
+
+
+def test_the_protocol_is_needed(cp):
+    ran = cp("friends.jpg", ".my/images")
+    assert ran.status == 2 and "write data://.my/images" in ran.stderr
 
 
 def test_the_others_are_copied(cp, collection, here):
@@ -266,6 +279,33 @@ def test_progress_on_a_terminal_only(cli, profile, tmpdir):
         profile(platform.address)
         shown = cli("cp", tmpdir.join("a"), "data://.my/d", terminal=True)
     assert shown.out == "Uploaded data://.my/d/a\nFinished uploading 1 file(s)\n"
+
+
+@pytest.mark.parametrize("known", [None, 5])
+def test_the_bar_learns_the_size_of_a_download(cli, profile, tmpdir, monkeypatch, known):
+    bars = []
+
+    class Bar(object):
+        """What is used of tqdm's."""
+
+        def __init__(self, env, total):
+            self.total, self.n = total, 0
+            bars.append(self)
+
+        def update(self, count):
+            self.n += count
+
+        def clear(self):
+            pass
+
+        close = clear
+
+    monkeypatch.setattr(progress, "_make_bar", Bar)
+    listing = [answer({"files": [{"filename": "f", "size": known}]})] if known else []
+    with WireServer(*(listing + [answer(body=b"12345", headers=["X-Data-Type: file"])])) as platform:
+        profile(platform.address)
+        assert cli("cp", "data://.my/c/*" if known else "data://.my/c/f", tmpdir).status == 0
+    assert (bars[0].total, bars[0].n) == (5, 5)
 
 
 def test_crew_runs_all_and_stops_early():

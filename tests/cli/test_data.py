@@ -176,6 +176,12 @@ def test_rm(algo, robots):
     assert algo("rm", "-f", robots.path + "/R2-D2.txt").status == 0
 
 
+def test_rm_is_for_files(algo, collection):
+    ran = algo("rm", collection.path)
+    assert (ran.status, ran.stdout) == (1, b"") and "algo rmdir " + collection.uri in ran.stderr
+    assert collection.exists()
+
+
 def test_rm_goes_on(algo, robots):
     ran = algo("rm", robots.uri + "/R2-D2.txt", robots.uri + "/no", robots.uri + "/photo.bin")
     assert ran.status == 4 and len(ran.text.splitlines()) == 2 and list(robots.list()) == []

@@ -86,6 +86,10 @@ def test_local_errors_name_the_file():
     assert failures.describe(IOError(errno.EACCES, "Permission denied", "/x")) == "algo: /x: permission denied"
 
 
+def test_a_full_disk_is_no_defect():
+    assert failures.describe(OSError(errno.ENOSPC, "No space left on device")) == "algo: No space left on device"
+
+
 class Broken(io.BytesIO):
     """Standard output that fails with error `number` when it is written to, or only at the end."""
 

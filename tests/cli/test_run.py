@@ -87,6 +87,8 @@ def test_not_exactly_one_input(call, words):
 def test_json_that_is_none(call):
     ran = call(result("ok", "text"), "-j", "{a:1}")
     assert ran.status == 2 and ran.request is None and "not JSON" in ran.err
+    assert "double quotes" not in ran.err
+    assert "double quotes" in call(result("ok", "text"), "-j", "{'a': 1}").err
 
 
 def test_text_that_is_none(call, tmpdir):
@@ -249,7 +251,7 @@ def test_closed_service_says_what_to_do(cli, monkeypatch):
     monkeypatch.setenv("https_proxy", unused_address())
     monkeypatch.setenv("ALGORITHMIA_API_KEY", "simK")
     ran = cli("run", "demo/Hello", "-d", "x")
-    assert ran.status == 6 and "algo serve" in ran.err
+    assert ran.status == 6 and "profile 'local'" in ran.err
 
 
 # -- against the platform -----------------------------------------------------------------------------------------
