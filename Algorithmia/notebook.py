@@ -59,8 +59,15 @@ def response_bundle(response):
 
 def file_html(item):
     # type: (DataFile) -> Text
-    """A line about a data file: URI, size, time of change; what isn't known yet is left out."""
+    """A line about a data file: URI, size and time of change, or the error's text if the platform won't tell."""
+    from .errors import ApiError
+
     parts = ["<code>%s</code>" % escape(item.uri)]
+    if item.size is None:
+        try:
+            item.stat()
+        except ApiError as error:
+            return "%s: %s" % (parts[0], escape(error.message))
     if item.size is not None:
         parts.append(human_size(item.size))
     if item.last_modified is not None:
@@ -99,11 +106,11 @@ def _row(item):
 
 def human_size(size):
     # type: (float) -> str
-    """`size` in bytes as people read it: ``48``, ``1.5k``, ``657k``, ``2.0M``."""
-    if size < 1024:
+    """`size` in bytes as ``algo ls -lH`` prints it: ``48``, ``1.5k``, ``657k``, ``2.1M``."""
+    if size < 1000:
         return "%d" % size
     for unit in "kMGTP":
-        size /= 1024.0
-        if size < 1024 or unit == "P":
+        size /= 1000.0
+        if size < 1000 or unit == "P":
             break
     return "%.1f%s" % (size, unit) if size < 10 else "%.0f%s" % (size, unit)

@@ -364,6 +364,8 @@ def test_rich_display(collection):
     shown = collection._repr_html_()
     assert "a&lt;b.txt" in shown and "2.0k" in shown and "<table>" in shown
     assert collection.uri in next(collection.files())._repr_html_()
+    assert "2.0k" in collection.file("a<b.txt")._repr_html_()
+    assert "not found" in collection.file("nothing")._repr_html_()
     assert "not" in collection.client.dir("data://.my/no_such_one")._repr_html_().lower()
     assert repr(collection).startswith("AdvancedDataDirectory(")
 
