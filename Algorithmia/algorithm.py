@@ -153,7 +153,7 @@ def _decode(response):
     data = response.data
     try:
         document = json.loads(data.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RuntimeError):  # RuntimeError: nested deeper than Python can follow
         document = None
     if not isinstance(document, dict):
         raise errors.ApiInternalError(

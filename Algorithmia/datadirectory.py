@@ -156,7 +156,7 @@ class DataDirectory(RemoteObject):
             raise errors.DataApiError("%s is a file, not a directory" % self.uri)
         try:
             document = json.loads(response.data.decode("utf-8"))
-        except ValueError:
+        except (ValueError, RuntimeError):  # RuntimeError: nested deeper than Python can follow
             document = None
         if not isinstance(document, dict):
             raise errors.DataApiError("the listing of %s is not the API's JSON document" % self.uri)

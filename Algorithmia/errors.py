@@ -262,7 +262,7 @@ def _error_member(body):
 
     try:
         document = json.loads(body.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RuntimeError):  # RuntimeError: nested deeper than Python can follow
         return {}
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, dict):

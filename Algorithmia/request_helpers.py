@@ -77,7 +77,7 @@ class RequestHelpers(SendingBase):
             return None
         try:
             document = json.loads(data.decode("utf-8"))
-        except ValueError:
+        except (ValueError, RuntimeError):  # RuntimeError: nested deeper than Python can follow
             raise errors.ApiInternalError(
                 "%s answered with something that is not JSON: %r" % (self.apiAddress, data[:80]),
                 status=response.status,

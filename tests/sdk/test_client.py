@@ -475,3 +475,15 @@ def test_input_that_cannot_be_sent():
     with pytest.raises(TypeError) as caught:
         Client("k", "http://127.0.0.1:1").algo("a/b").pipe(object())
     assert "object" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+@pytest.mark.parametrize("ask", [
+    lambda client: client.algo("demo/Hello").pipe(1),
+    lambda client: list(client.dir("data://.my/c").list()),
+    lambda client: client.getJsonHelper("/v1/x"),
+])
+def test_an_answer_nested_without_end_is_an_ordinary_error(ask, status):
+    with WireServer(answer(body=b'{"error":' + b"[" * 500000, status=status)) as wire:
+        with pytest.raises(errors.ApiError):
+            ask(Client("k", wire.address, retries=0))
