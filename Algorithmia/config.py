@@ -207,14 +207,14 @@ def _with_profile_key(connection):
 def _from_profile(name):
     # type: (str) -> Connection
     profiles = load_profiles()
-    if name == LOCAL_PROFILE and (name not in profiles or _is_embedded(profiles[name])):
+    if name == LOCAL_PROFILE and (name not in profiles or is_embedded(profiles[name])):
         return Connection(None, None, None, None, EMBEDDED)  # which is started if it doesn't run
     if name not in profiles:
         raise ProfileNotFoundError("%s profile not found. Run 'algo auth --profile %s'" % (name, name))
     return _of_profile(name, profiles[name])
 
 
-def _is_embedded(profile):
+def is_embedded(profile):
     # type: (Profile) -> bool
     """Whether `profile` is what the platform of this home wrote, not somebody's own profile of that name."""
     try:

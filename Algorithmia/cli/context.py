@@ -5,11 +5,14 @@ Nothing else under `cli` touches `sys.stdout` and its kin, so a test can run a c
 import errno
 import io
 import os
+import re
 import sys
 
 from .._compat import PY2, text_type
 
 _UNDECODABLE = "strict" if PY2 else "surrogateescape"  # how 3 keeps file names that are not valid text
+
+_CONTROL = re.compile(u"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class CliError(Exception):
@@ -112,6 +115,8 @@ class Environment(object):
     def complain(self, text):
         # type: (str) -> None
         """One line on standard error, whatever became of standard output."""
+        if self.stderr_isatty:
+            text = _CONTROL.sub(u"?", decode(text))  # what a server or an algorithm says must not drive the terminal
         try:
             self.stderr.write(encode(text) + b"\n")
             self.stderr.flush()

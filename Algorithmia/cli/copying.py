@@ -177,6 +177,8 @@ class Plan(object):
         elif os.path.isdir(source):
             if not self._recursive:
                 raise CliError("algo cp: %s is a directory; add -r to copy what it holds" % source)
+            if uri.parse_data_uri(self._destination)[0] == uri.HOSTED:
+                _check_flat(source)
             self._add_local_tree(source, self._tree_place(os.path.basename(os.path.abspath(source))))
         else:
             size = os.stat(source).st_size  # raises for a missing file, before anything is sent
@@ -259,6 +261,19 @@ class Plan(object):
             self.client.dir(target).create()
         except errors.ConflictError:
             pass  # it exists
+
+
+def _check_flat(source):
+    # type: (str) -> None
+    """Raise CliError, before anything is sent, if the directory `source` holds directories."""
+    for name in sorted(os.listdir(source)):
+        path = os.path.join(source, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise CliError(
+                "algo cp: %s holds the directory %s, and collections of hosted data hold only files; copy each "
+                "directory to a collection of its own" % (source, name),
+                exit_status.USAGE,
+            )
 
 
 def _safe_name(name):

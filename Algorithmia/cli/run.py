@@ -200,7 +200,13 @@ def _print_metadata(metadata, failed, args, env):
         env.note(to_text(alert))
     duration = metadata.get("duration")
     if duration is not None and not failed and env.stderr_isatty:  # for a person; logs and scripts have no use for it
-        env.note("Completed in %.1f seconds" % float(duration))
+        env.note("Completed in %s seconds" % _rounded(float(duration)))
+
+
+def _rounded(seconds):
+    # type: (float) -> str
+    """Tenths of a second, or what there is below them: 12.3, 0.0002."""
+    return "%.1f" % seconds if seconds >= 0.1 else "%.4f" % seconds
 
 
 def _write_result(document, args, env, target):

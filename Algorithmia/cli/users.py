@@ -30,6 +30,11 @@ def add(args, env):
             "algo users: the account %s was made, but not its key: %s" % (name, error.message),
             exit_status.for_error(error),
         )
+    if args.json:
+        output.write_json(env, {"user": dict(account), "key": dict(key)})
+    else:
+        env.note("Made the account %s. Its key is shown only now:" % account["username"])
+        env.out(key["api_key"])
     if args.save_profile:
         profile = config.Profile(
             api_key=native(key["api_key"]),
@@ -38,11 +43,6 @@ def add(args, env):
         )
         config.save_profile(native(args.save_profile), profile)
         env.note("Saved as profile %s. Test with 'algo ls --profile %s'" % (args.save_profile, args.save_profile))
-    if args.json:
-        output.write_json(env, {"user": dict(account), "key": dict(key)})
-    else:
-        env.note("Made the account %s. Its key is shown only now:" % account["username"])
-        env.out(key["api_key"])
     return exit_status.OK
 
 
@@ -51,7 +51,12 @@ def _administrator(args):
     from ..client import Client
 
     name = args.profile or ADMIN_PROFILE
-    if not args.profile and name not in config.load_profiles():
+    profiles = config.load_profiles()
+    if name == ADMIN_PROFILE and name in profiles and config.is_embedded(profiles[name]):
+        from .. import local
+
+        local.ensure_running()  # the platform on this machine may have stopped when it was idle
+    if not args.profile and name not in profiles:
         raise CliError(
             "algo users: there is no profile %s, which a platform makes on its own machine at its first start "
             "('algo serve', 'algo local start'); name another administrator's profile with --profile" % name,

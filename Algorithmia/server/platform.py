@@ -54,6 +54,7 @@ class Platform:
         self.algorithms = Algorithms(self.database, settings)
         self.engine: Engine = LocalPool(settings, address, self.authenticator.sessions)
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings)
+        self.data.session_is_live = self.invoker.is_live
 
     def prepare(self) -> None:
         """Bring database, blob store and catalog up to date; blocking, before the first request."""
@@ -78,7 +79,7 @@ class Platform:
 
 def create_application(platform: Platform) -> Application:
     """The ASGI application over `platform`."""
-    from .routes import accounts, algo, data, health
+    from .routes import accounts, algo, data, health, insights
 
-    routes: list[Route] = [*algo.ROUTES, *data.ROUTES, *accounts.ROUTES, *health.ROUTES]
+    routes: list[Route] = [*algo.ROUTES, *data.ROUTES, *accounts.ROUTES, *health.ROUTES, *insights.ROUTES]
     return Application(platform, routes)

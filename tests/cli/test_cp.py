@@ -333,3 +333,12 @@ def test_crew_runs_all_and_stops_early():
 
 def test_local_paths():
     assert copying.local_path("file:///a/b") == "/a/b" and copying.local_path("a") == "a"
+
+
+def test_a_tree_with_directories_is_refused_before_anything_is_sent(cp, client, here):
+    tree = here.mkdir("nested")
+    tree.join("a").write("a")
+    tree.mkdir("inner").join("b").write("b")
+    ran = cp("-r", "nested", "data://.my")
+    assert ran.status == 2 and "nested holds the directory inner" in ran.stderr and ran.stdout == b""
+    assert not client.dir("data://.my/nested").exists()

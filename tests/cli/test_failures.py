@@ -163,3 +163,11 @@ def test_closed_standard_output():
     code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-m', 'Algorithmia', '--version'])"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     assert b"Traceback" not in process.communicate()[1]
+
+
+def test_a_servers_words_do_not_drive_the_terminal(cli, profile):
+    reply = answer({"error": {"message": u"no\x1b]0;owned\x07\x9b31m"}}, "403 Forbidden")
+    with WireServer(reply) as platform:
+        profile(platform.address)
+        err = cli("ls", terminal=True).err
+    assert "\x1b" not in err and "\x07" not in err and u"\x9b" not in err and "owned" in err

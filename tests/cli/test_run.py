@@ -291,3 +291,9 @@ def test_unknown_key(algo, server):
 def test_too_large(algo):
     ran = algo("run", "util/Echo", "-B", "-", stdin=b"x" * (11 * 1024 * 1024))
     assert ran.status == 1 and "Traceback" not in ran.stderr
+
+
+def test_how_long_it_took(call):
+    for seconds, said in ((0.0002, "0.0002"), (0.06, "0.0600"), (2.345, "2.3")):
+        reply = answer({"result": "x", "metadata": {"content_type": "text", "duration": seconds}})
+        assert call(reply, "-d", "x", terminal=True).err == "Completed in %s seconds\n" % said

@@ -270,3 +270,14 @@ def test_too_large_body(site: Site) -> None:
 @pytest.mark.parametrize("path", ["/v1/users/%ff", "/v1/users/%00", "/v1/users/a%2Fb", "/v1/users//keys", "/v1/users/"])
 def test_odd_names(site: Site, path: str) -> None:
     assert site.admin().get(path).status in (400, 404)
+
+
+@pytest.mark.parametrize("name", ["nlp", "DLIB", "demo"])
+def test_owners_of_bundled_algorithms_are_nobody_else(site: Site, name: str) -> None:
+    answer = site.admin().post("/v1/users", {"username": name, "email": f"{name}@example.com"})
+    assert answer.status == 409 and "bundled" in answer.message
+
+
+def test_a_bad_name_is_told_before_a_bad_address(site: Site) -> None:
+    answer = site.admin().post("/v1/users", {"username": "a b", "email": "a b@localhost"})
+    assert answer.status == 400 and "username 'a b' is not valid" in answer.message

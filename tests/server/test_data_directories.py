@@ -436,3 +436,14 @@ def test_health_needs_no_credentials(site: Site, me: Caller) -> None:
     assert root.headers["content-type"].startswith("text/plain")
     assert site.address.encode() in root.body
     assert anonymous.get("/v1/data/").status == 401
+
+
+def test_an_upload_that_outlives_its_session_is_not_stored(site: Site, me: Caller) -> None:
+    inside = site.running(me, session="over")
+    site.data.session_is_live = lambda session_id: session_id != "over"
+    try:
+        answer = inside.put(".session/f", b"late")
+    finally:
+        site.data.session_is_live = lambda session_id: True
+    assert answer.status == 404 and "has ended" in answer.message
+    assert not site.data.has_session_files(me.account.id, "over") and site.staged() == []

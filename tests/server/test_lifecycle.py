@@ -428,3 +428,10 @@ def test_the_log_has_request_ids_and_no_payloads(start_server):
     (line,) = [line for line in lines if line.get("request_id") == request_id]
     assert line["status"] == 200 and line["account"] == "tester" and line["path"] == "/v1/algo/demo/Hello"
     assert "private" not in server.log() and server.key not in server.log()
+
+
+def test_administering_starts_it_too(home):
+    run(home, "ls")
+    local.stop(platform_home(home))
+    status, out, err = run(home, "users", "add", "ada")
+    assert status == 0 and out.startswith("sim") and "Made the account ada" in err

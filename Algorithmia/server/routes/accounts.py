@@ -10,10 +10,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .. import catalog
 from ..app import Route, json_response, platform_of
 from ..auth import require_admin
 from ..db.values import iso_time
-from ..errors import BadRequest, Code, NotAuthorized, NotFound
+from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
 from ..identity import ADMIN_KEY, STANDARD_KEY, Account, Identity, KeyPermissions
 from ..services.accounts import Key, Profile
 from ..services.key_rights import check_entries, require_no_more
@@ -53,6 +54,9 @@ async def create_user(request: Request) -> Response:
     missing = [name for name in ("username", "email") if not getattr(body, name)]
     if missing:
         raise BadRequest(f"missing in the body: {', '.join(missing)}", Code.MISSING_FIELDS)
+    platform.accounts.check_name(body.username)
+    if body.username.lower() in catalog.owners():
+        raise Conflict(f"username {body.username} is kept for bundled algorithms; choose another", Code.USERNAME_TAKEN)
     if not _is_email(body.email):
         raise BadRequest(f"{body.email[:80]!r} is not an e-mail address", Code.MALFORMED_USER)
     profile = await run_in_threadpool(

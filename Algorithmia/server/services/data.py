@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -61,7 +61,16 @@ class HostedData:
         self._page_size = settings.page_size
         self._garbage = Garbage(database, blobs)
         self._live_sessions: set[tuple[str, str]] = set()
-        self._stores = Stores(database, blobs, self._garbage, settings.max_file_bytes, self._live_sessions)
+        # Who runs calls says which sessions live; until somebody does, all do.
+        self.session_is_live: Callable[[str], bool] = lambda session_id: True
+        self._stores = Stores(
+            database,
+            blobs,
+            self._garbage,
+            settings.max_file_bytes,
+            self._live_sessions,
+            lambda session_id: self.session_is_live(session_id),
+        )
         self._swept_at = 0.0
         self._sweeping = threading.Lock()
 
@@ -232,7 +241,7 @@ class HostedData:
         if not self.has_session_files(account_id, session_id):
             return
         self._live_sessions.discard((account_id, session_id))
-        with self._database.read() as connection:
+        with self._database.write() as connection:  # after an upload that is just committing
             rows = data_records.collection_rows(connection, SESSION, account_id)
         for row in rows:
             if row.name == session_id:

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -53,13 +53,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What an upload writes to. `live_sessions` remembers (account id, session id) of those that have files."""
+    """What an upload writes to.
+
+    live_sessions    (account id, session id) of the sessions that have files
+    session_is_live  whether the call tree of a session still runs
+    """
 
     database: Database
     blobs: BlobStore
     garbage: Garbage
     max_file_bytes: int
     live_sessions: set[tuple[str, str]]
+    session_is_live: Callable[[str], bool]
 
 
 class Upload:
@@ -158,7 +163,12 @@ class Upload:
         place = self._place
         account_id = require_own(place, self._request.target)
         if place.space == SESSION:
-            self._stores.live_sessions.add((account_id, place.collection))
+            # First the note, then the question: whoever ends the session asks the other way round, so one of us sees it.
+            session = (account_id, place.collection)
+            self._stores.live_sessions.add(session)
+            if not self._stores.session_is_live(place.collection):
+                self._stores.live_sessions.discard(session)
+                raise NotFound("the call that this upload was made for has ended, and its session with it")
         return data_records.insert_collection(connection, place.space, account_id, place.collection, acl.PRIVATE)
 
     def _check_kind(self) -> None:

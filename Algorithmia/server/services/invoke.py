@@ -138,6 +138,10 @@ class Invoker:
         """The time that the settings allow for a shutdown runs from now on. Calls are taken until `drain`."""
         self._drain_by = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
 
+    def is_live(self, session_id: str) -> bool:
+        """Whether a call of the tree `session_id` still runs. May be asked from any thread."""
+        return session_id in self._trees
+
     async def drain(self) -> None:
         """Refuse new calls and wait for those that run unattended, as long as the settings allow; then end them."""
         self._is_draining = True
