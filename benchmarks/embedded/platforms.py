@@ -128,7 +128,10 @@ def _lit_server(context: Context, home: Path) -> Iterator[tuple[subprocess.Popen
     command = [context.peers.python("litserve"), str(_API), str(port)]
     with (
         open(home / "litserve.log", "ab") as log,
-        harness.process(command, harness.clean_environment(home), stdout=log, stderr=log) as child,
+        # It leaves its manager's directory behind when it is ended, so that goes where everything is removed.
+        harness.process(
+            command, {**harness.clean_environment(home), "TMPDIR": str(home)}, stdout=log, stderr=log
+        ) as child,
     ):
         yield child, port
 

@@ -163,7 +163,7 @@ class Upload:
         place = self._place
         account_id = require_own(place, self._request.target)
         if place.space == SESSION:
-            # First the note, then the question: whoever ends the session asks the other way round, so one of us sees it.
+            # First the note, then the question: whoever ends a session asks the other way round, so one sees the other.
             session = (account_id, place.collection)
             self._stores.live_sessions.add(session)
             if not self._stores.session_is_live(place.collection):
