@@ -177,12 +177,29 @@ def _kind_for(status):
 def class_for(status, family):
     # type: (int, str) -> Type[ApiError]
     """The class of error for HTTP `status` of a request of `family`: its kind, and the family's old name."""
-    kind, base = _kind_for(status), _FAMILIES[family]
+    return _combination(_kind_for(status), _FAMILIES[family])
+
+
+def _combination(kind, base):
+    # type: (Type[ApiError], Type[ApiError]) -> Type[ApiError]
     if (kind, base) not in _combined:
+
+        def reduce(error):
+            # type: (ApiError) -> Tuple[Any, ...]
+            """How to pickle and copy: pickle finds classes by name, and this one's name is that of `kind`."""
+            return _remade, (kind, base, error.args), error.__dict__
+
         # One class per pair, so that errors of the same sort compare equal by type.
-        members = {"__doc__": kind.__doc__, "__module__": __name__, "__str__": ApiError.__str__}
+        members = {
+            "__doc__": kind.__doc__, "__module__": __name__, "__str__": ApiError.__str__, "__reduce__": reduce
+        }
         _combined[kind, base] = type(kind.__name__, (kind, base), members)
     return _combined[kind, base]
+
+
+def _remade(kind, base, arguments):
+    # type: (Type[ApiError], Type[ApiError], Tuple[Any, ...]) -> ApiError
+    return _combination(kind, base)(*arguments)
 
 
 def from_response(status, headers, body, family=OTHER, subject=None):

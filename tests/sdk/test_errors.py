@@ -1,4 +1,7 @@
 """The exception tree and its old names."""
+import copy
+import pickle
+
 import pytest
 
 from Algorithmia import errors
@@ -18,6 +21,13 @@ def test_status_decides_the_kind_and_family_the_old_name(status, kind):
         assert isinstance(problem, kind) and isinstance(problem, base) and isinstance(problem, errors.ApiError)
         assert problem.status == status and problem.code == 7 and problem.request_id == "abc"
         assert "no" in str(problem)
+
+
+def test_errors_travel_between_processes():
+    problem = errors.from_response(429, {"Retry-After": "3"}, b'{"error":{"message":"no","code":7}}', errors.DATA, "data://x")
+    for again in (pickle.loads(pickle.dumps(problem, 2)), copy.copy(problem)):
+        assert type(again) is type(problem) and str(again) == str(problem)
+        assert (again.status, again.code, again.retry_after) == (429, 7, 3.0)
 
 
 def test_the_algorithms_own_failure_is_told_from_a_refusal():
