@@ -14,7 +14,7 @@ import os
 import re
 from collections import OrderedDict, namedtuple
 
-from ._compat import make_dirs, replace_file, to_bytes, to_text, urlsplit
+from ._compat import make_dirs, native, replace_file, string_types, text_type, to_bytes, to_text, urlsplit
 from .errors import ConfigError, ProfileNotFoundError
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -133,11 +133,12 @@ def normalize_address(text):
         valid = False
     if not valid or parts.username or parts.query or parts.fragment or any(c.isspace() for c in address):
         example = "http://%s" % address if re.match(r"[\w.-]+(:\d+)?$", address) else DEFAULT_ADDRESS
-        raise ConfigError("invalid API address %r: give an http or https URL, such as %s" % (str(address), example))
+        shown = re.sub("//[^/]*@", "//...@", native(address))  # without a password
+        raise ConfigError("invalid API address %r: give an http or https URL, such as %s" % (shown, native(example)))
     address = address.rstrip("/")
     if address.endswith("/v1"):
         address = address[:-3].rstrip("/")
-    return str(address)
+    return native(address)
 
 
 def resolve(
@@ -245,7 +246,8 @@ def _of_profile(name, profile):
 
 def _profile(table):
     # type: (Dict[str, Any]) -> Profile
-    return Profile(*[str(table.get(field) or "") for field in Profile._fields])
+    values = [table.get(field) or "" for field in Profile._fields]
+    return Profile(*[native(value) if isinstance(value, string_types) else str(value) for value in values])
 
 
 def _tables(path):
@@ -282,13 +284,26 @@ def _write(path, document):
     handle, temporary = tempfile.mkstemp(prefix=".config-", dir=os.path.dirname(path))  # mkstemp makes it 0600
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(to_bytes(toml.dumps(document)))
+            stream.write(to_bytes(toml.dumps(document, _encoder())))
             stream.flush()
             os.fsync(stream.fileno())
         replace_file(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _encoder():
+    # type: () -> Any
+    """toml's encoder, for text as it is: its own writes ``\\xfc`` without the backslash on 2.7."""
+    import json
+
+    import toml
+
+    encoder = toml.TomlEncoder(OrderedDict)
+    # JSON's strings are TOML's.
+    encoder.dump_funcs[str] = encoder.dump_funcs[text_type] = lambda text: json.dumps(to_text(text), ensure_ascii=False)
+    return encoder
 
 
 def _move_old_file(path):

@@ -1,4 +1,6 @@
+# -*- coding: utf-8 -*-
 """Profiles, and which address and credentials apply."""
+import io
 import os
 import stat
 import threading
@@ -129,6 +131,17 @@ def test_saving_keeps_other_profiles_and_unknown_keys():
     assert config.load_profiles()["rust"].api_key == "simNEW"
 
 
+def test_values_beyond_ascii_are_read_and_kept():
+    save("default", api_key="simA")
+    path = "/home/jürgen/ca.pem"  # native strings, as all of the SDK's
+    with io.open(config.config_path(), "a", encoding="utf-8") as handle:
+        handle.write(u'[profiles.u]\napi_key = "simU"\nca_cert = "/home/jürgen/ca.pem"\n')
+    save("other", ca_cert=path)
+    profiles = config.load_profiles()
+    assert profiles["u"] == config.Profile("simU", ca_cert=path) and profiles["other"].ca_cert == path
+    assert config.resolve(profile="u").ca_cert == path
+
+
 def test_the_file_is_for_its_owner_alone():
     save("default", api_key="simA")
     assert stat.S_IMODE(os.stat(config.config_path()).st_mode) == 0o600
@@ -170,7 +183,8 @@ def test_addresses_are_normalized(text, address):
     assert config.normalize_address(text) == address
 
 
-UNUSABLE = ["", "api.x.example", "ftp://x", "http://", "https://u:p@x", "http://x:y", "http://x?q", "http://a b"]
+UNUSABLE = ["", "api.x.example", "ftp://x", "http://", "https://u:p@x", "http://x:y", "http://x?q", "http://a b",
+            u"b\xfccher.example"]
 
 
 @pytest.mark.parametrize("text", UNUSABLE)
@@ -178,6 +192,12 @@ def test_unusable_addresses_are_refused(text):
     with pytest.raises(ConfigError) as caught:
         config.normalize_address(text)
     assert "give an http or https URL" in str(caught.value)
+
+
+def test_a_password_in_an_address_is_not_shown():
+    with pytest.raises(ConfigError) as caught:
+        config.normalize_address("https://me:secret@api.x.example")
+    assert "secret" not in str(caught.value) and "//...@api.x.example" in str(caught.value)
 
 
 def test_an_address_without_protocol_is_shown_with_one():
