@@ -26,7 +26,7 @@ CaCert: TypeAlias = str | bool | None
 Json: TypeAlias = dict[str, Any]
 Progress: TypeAlias = Callable[[int], object] | None
 Query: TypeAlias = str | Mapping[str, Any] | None
-# Seconds; None: no limit; not given (an Ellipsis): what the client or transport was made with.
+# Seconds; None: no limit; not given (an Ellipsis): what the client was made with.
 ReadTimeout: TypeAlias = float | None | EllipsisType
 
 class Sender(Protocol):
@@ -37,10 +37,10 @@ class Sender(Protocol):
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: Body = ...,
-        stream: bool = ...,
-        read_timeout: ReadTimeout = ...,
-        retry: bool = ...,
+        body: Body,
+        stream: bool,
+        read_timeout: float | None,
+        retry: bool,
     ) -> BaseHTTPResponse: ...
 
 # What the mixins expect of the class that they are mixed into.

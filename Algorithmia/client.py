@@ -208,7 +208,7 @@ class Client(RequestHelpers, OrganizationMethods):
         if isinstance(body, string_types):
             body = to_bytes(body)
         target = path if path.startswith("/") else "/" + path
-        encoded = query if isinstance(query, str) else encode_query(query) if query else ""
+        encoded = encode_query(query) if query else ""
         if encoded:
             target += "?" + encoded
         return Request(method, target, all_headers, body)
@@ -297,15 +297,13 @@ class Client(RequestHelpers, OrganizationMethods):
         if self._session is not None:
             from .session import SessionTransport
 
-            return SessionTransport(self._session, self._address, self._timeout)
+            return SessionTransport(self._session, self._address)
         if self._transport is None or self._pid != os.getpid():
-            from .transport import CONNECT_TIMEOUT, Transport
+            from .transport import Transport
 
             with self._lock:
                 if self._transport is None or self._pid != os.getpid():
-                    self._transport = Transport(
-                        self._address, self.ca_cert, (CONNECT_TIMEOUT, self._timeout), retries=self._retries
-                    )
+                    self._transport = Transport(self._address, self.ca_cert, self._retries)
                     self._pid = os.getpid()
         return self._transport
 
@@ -338,8 +336,6 @@ class Client(RequestHelpers, OrganizationMethods):
         return freeze(self, manifest_path, manifest_output_dir)
 
 
-
-
 def _header_value(secret, what):
     # type: (Optional[str], str) -> Optional[str]
     """`secret` without surrounding blanks. Raises ConfigError, without showing it, if a header can't carry it."""
@@ -352,10 +348,13 @@ def _header_value(secret, what):
 
 
 def encode_query(query):
-    # type: (Mapping[str, Any]) -> str
-    """`query` as a URL query: None left out, booleans as true and false."""
+    # type: (Union[str, Mapping[str, Any]]) -> str
+    """`query` as a URL query: None left out, booleans as true and false; text is one already."""
+    parameters = query  # type: Any
+    if isinstance(parameters, string_types):
+        return native(parameters)
     pairs = []
-    for name, value in query.items():
+    for name, value in parameters.items():
         if value is None:
             continue
         if isinstance(value, bool):

@@ -20,7 +20,7 @@ _NUMPY_MAGIC = b"\x93NUMPY"
 
 
 class FileContent(FileBase):
-    """The verbs that local and remote files share, derived from `getBytes`, `put`, `put_stream` and `fetch`."""
+    """The verbs that local and remote files share, derived from `getBytes`, `getFile` and `putFile`."""
 
     def getString(self):
         # type: () -> Text

@@ -4,6 +4,7 @@ Its files are described in docs/architecture.md ("The embedded platform's proces
 lock that it holds for as long as it lives, so that a stale file, a reused pid or a reused port can't mislead anybody.
 """
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -111,7 +112,11 @@ def stop(home=None, timeout=45.0):
     info = running(home)
     if info is None:
         return False
-    os.kill(info["pid"], signal.SIGTERM)
+    try:
+        os.kill(info["pid"], signal.SIGTERM)
+    except OSError as error:
+        if error.errno != errno.ESRCH:  # it has just ended by itself
+            raise
     lock = os.path.join(state_directory(home), "server.lock")
     deadline = time.time() + timeout
     while _is_locked(lock):
@@ -263,7 +268,5 @@ def _is_locked(path):
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (IOError, OSError) as error:
-            import errno
-
             return error.errno in (errno.EAGAIN, errno.EACCES)
     return False

@@ -22,7 +22,10 @@ class RequestHelpers(SendingBase):
 
     def postJsonHelper(self, url, input_object, parse_response_as_json=True, retry=False, **query):
         # type: (str, Any, bool, bool, **Any) -> Any
-        """POST a Python value to API path `url`: text as text/plain, bytes as binary, anything else as JSON."""
+        """POST a Python value to API path `url`: text as text/plain, bytes as binary, anything else as JSON.
+
+        Returns the parsed JSON, or a requests.Response. (`retry` is accepted for old callers and not used.)
+        """
         from .algorithm import encode_input
 
         body, content_type = encode_input(input_object)
@@ -62,7 +65,7 @@ class RequestHelpers(SendingBase):
         """PUT `data` (text, bytes, a file object, or a value to send as JSON); returns parsed JSON."""
         content_type = "application/json" if isinstance(data, (dict, list)) else None
         if content_type:
-                data = json.dumps(data)
+            data = json.dumps(data)
         return self._parsed(self.request("PUT", url, body=data, content_type=content_type))
 
     def deleteHelper(self, url):

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse  # noqa: F401
 
-    from ._types import Body, CaCert, ReadTimeout  # noqa: F401
+    from ._types import Body, CaCert  # noqa: F401
+
+_CHUNK = 64 * 1024
 
 
 class _Adapter(HTTPAdapter):
@@ -57,22 +59,29 @@ def make_session(address, ca_cert, retries):
 class SessionTransport(object):
     """`Transport.send` by way of a requests session."""
 
-    def __init__(self, session, address, read_timeout):
-        # type: (requests.Session, str, Optional[float]) -> None
+    def __init__(self, session, address):
+        # type: (requests.Session, str) -> None
         self._session = session
         self._address = address
-        self._read_timeout = read_timeout
 
-    def send(self, method, target, headers, body=None, stream=False, read_timeout=Ellipsis, retry=True):
-        # type: (str, str, Mapping[str, str], Body, bool, ReadTimeout, bool) -> BaseHTTPResponse
-        """As `Transport.send`; raises requests' exceptions, which are IOErrors."""
+    def send(self, method, target, headers, body, stream, read_timeout, retry):
+        # type: (str, str, Mapping[str, str], Body, bool, Optional[float], bool) -> BaseHTTPResponse
+        """As `Transport.send`; raises requests' exceptions, which are IOErrors.
+
+        A session has one policy for all of its requests, so `retry` is not looked at: repeating a request whose body
+        can't be rewound fails.
+        """
+        source = body  # type: Any
+        if hasattr(source, "read") and "Content-Length" not in headers:
+            # Of unknown length, so in chunks: for those, older releases of requests want something to iterate over.
+            body = iter(lambda: source.read(_CHUNK), b"")
         response = self._session.request(
             method,
             self._address + target,
             data=body,
             headers=headers,
             stream=True,
-            timeout=(CONNECT_TIMEOUT, self._read_timeout if read_timeout is Ellipsis else read_timeout),
+            timeout=(CONNECT_TIMEOUT, read_timeout),
             allow_redirects=False,
         )
         raw = response.raw

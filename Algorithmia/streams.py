@@ -170,7 +170,7 @@ class RemoteWriter(io.RawIOBase):
         # type: (Buffer) -> int
         if self.closed:
             raise ValueError("I/O operation on closed file")
-        data = data.tobytes() if isinstance(data, memoryview) else bytes(data)
+        data = memoryview(data).tobytes()
         self._spool.write(data)
         return len(data)
 
@@ -182,12 +182,6 @@ class RemoteWriter(io.RawIOBase):
         # type: (int, int) -> int
         self._spool.seek(offset, whence)
         return self._spool.tell()
-
-    def discard(self):
-        # type: () -> None
-        """Close without storing anything."""
-        self._abandoned = True
-        self.close()
 
     def close(self):
         # type: () -> None
@@ -214,14 +208,27 @@ class RemoteWriter(io.RawIOBase):
 
 
 class TextWriter(io.TextIOWrapper):
-    """Text over a `RemoteWriter`; an exception in the ``with`` block discards what was written."""
+    """Text over a `RemoteWriter`: an exception in the ``with`` block, or nobody closing it, discards what was written.
+    """
 
     def __exit__(self, exc_type, exc_value, traceback):
         # type: (Any, Any, Any) -> None
         if exc_type is not None:
-            writer = self.buffer  # type: Any
-            writer._abandoned = True
+            self._abandon()
         self.close()
+
+    def __del__(self):
+        # type: () -> None
+        try:
+            self._abandon()
+        except (AttributeError, ValueError):  # detached, or never made
+            return
+        self.close()
+
+    def _abandon(self):
+        # type: () -> None
+        writer = self.buffer  # type: Any
+        writer._abandoned = True
 
 
 def open_remote(data_file, mode="rb", encoding=None, errors=None, newline=None, buffering=-1):

@@ -31,7 +31,7 @@ def new_path(name=""):
     # type: (str) -> str
     """A fresh path in the temporary directory, whose ending is that of `name`."""
     suffix = os.path.splitext(name)[1]
-    handle, path = tempfile.mkstemp(suffix=suffix if suffix.isalnum() or suffix[1:].isalnum() else "", dir=directory())
+    handle, path = tempfile.mkstemp(suffix=suffix if suffix[1:].isalnum() else "", dir=directory())
     os.close(handle)
     return path
 

@@ -4,8 +4,9 @@ A download gets its final name only when it is complete. `DataFile` and `algo cp
 `progress` is called with the number of bytes just moved (negative when a repeated request starts over).
 """
 import contextlib
+import io
 import os
-import tempfile
+import uuid
 
 from . import errors
 from ._compat import replace_file
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .client import Client  # noqa: F401
 
 CHUNK = 1024 * 1024
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 
 @contextlib.contextmanager
@@ -33,14 +35,18 @@ def replacing(local_path):
         with open(local_path, "wb") as device:
             yield device
         return
-    prefix = ".%s." % os.path.basename(local_path)[:100]
-    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=os.path.dirname(local_path))
+    directory, name = os.path.split(local_path)
+    temporary = os.path.join(directory, ".%s.%s.part" % (name[:100], uuid.uuid4().hex))
+    mode = _mode_of(local_path)
+    # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)
+    handle = os.open(temporary, _CREATE, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(handle, "wb") as target:
             yield target
             target.flush()
             os.fsync(target.fileno())
-        os.chmod(temporary, _mode_for(local_path))
+        if mode is not None:
+            os.chmod(temporary, mode)
         replace_file(temporary, local_path)
     except BaseException:
         os.unlink(temporary)
@@ -91,7 +97,7 @@ def download_to(client, uri, target, progress=None, expect=None):
     try:
         return _pump(read, target, progress)
     finally:
-        response.release_conn()
+        response.close()  # read to its end, it has given its connection back already
 
 
 def upload(client, local_path, uri, progress=None):
@@ -119,23 +125,22 @@ def copy_remote(client, source_uri, target_uri, progress=None):
 class ProgressReader(object):
     """A binary file object that tells `progress` how much was read; a rewind is told as a negative number."""
 
-    def __init__(self, source, progress, size=None):
-        # type: (Any, Progress, Optional[int]) -> None
+    def __init__(self, source, progress):
+        # type: (Any, Progress) -> None
         self._source = source
         self._progress = progress
-        self._told = 0
-        self._limit = size
 
     def read(self, size=-1):
         # type: (int) -> bytes
         data = self._source.read(size)
-        self._told += len(data)
         if self._progress is not None and data:
             self._progress(len(data))
         return data
 
     def tell(self):
         # type: () -> int
+        if not hasattr(self._source, "tell"):
+            raise io.UnsupportedOperation("tell")
         return self._source.tell()
 
     def seek(self, offset, whence=0):
@@ -184,12 +189,10 @@ def is_rewindable(source):
     return True
 
 
-def _mode_for(path):
-    # type: (str) -> int
-    """Permissions for a downloaded file: those it has, else what the umask leaves of 0666."""
+def _mode_of(path):
+    # type: (str) -> Optional[int]
+    """The permissions of the file at `path`; None if there is none."""
     try:
         return os.stat(path).st_mode & 0o777
     except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        return None

@@ -6,7 +6,7 @@ import random
 import re
 import threading
 
-from ._compat import getproxies, proxy_bypass, urlsplit
+from ._compat import getproxies, native, proxy_bypass, urlsplit
 from .errors import ConfigError
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from urllib3.util import Timeout  # noqa: F401
     from urllib3.util.retry import Retry  # noqa: F401
 
-    from ._types import Body, CaCert, ReadTimeout  # noqa: F401
+    from ._types import Body, CaCert  # noqa: F401
 
 CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 60.0
-MAX_CONNECTIONS = 32
-RETRIES = 3
+MAX_CONNECTIONS = 32  # kept for reuse; more are opened when more threads need them
 LONGEST_PAUSE = 30.0
 _IDEMPOTENT = frozenset(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 _RETRY_STATUSES = frozenset([429, 502, 503, 504])
@@ -91,32 +89,28 @@ def ssl_context(ca_cert):
     context.load_verify_locations(certifi.where())
     if ca_cert:
         try:
-            context.load_verify_locations(str(ca_cert))
+            context.load_verify_locations(str(native(ca_cert)))
         except (IOError, ssl.SSLError) as error:
-            raise ConfigError("can't use the CA certificate file %r: %s" % (str(ca_cert), error))
+            raise ConfigError("can't use the CA certificate file %r: %s" % (str(native(ca_cert)), error))
     return context
 
 
 class Transport(object):
     """Pooled connections to one address; safe to share between threads, and usable after a fork.
 
-    address          base address
-    ca_cert          path of a PEM file to trust besides the bundled ones; False: verify nothing and use no proxy
-    timeout          (connect, read) seconds; either may be None for no limit
-    max_connections  connections kept for reuse; more are opened when more threads need them
+    address  base address
+    ca_cert  path of a PEM file to trust besides the bundled ones; False: verify nothing and use no proxy
+    retries  how often a request that is safe to repeat is repeated
     """
 
-    def __init__(self, address, ca_cert=None, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), max_connections=MAX_CONNECTIONS,
-                 retries=RETRIES):
-        # type: (str, CaCert, Tuple[Optional[float], Optional[float]], int, int) -> None
+    def __init__(self, address, ca_cert, retries):
+        # type: (str, CaCert, int) -> None
         from urllib3.util import Timeout
 
         self.address = address
         parts = urlsplit(address)
         self._base = parts.path.rstrip("/")
         self._timeout_class = Timeout
-        self._timeout = Timeout(connect=timeout[0], read=timeout[1])
-        self._connect_timeout = timeout[0]
         self._retry = _retry(retries)
         # For bodies that can't be read twice: repeat only what failed before the first byte left.
         self._connect_retry = _retry_class()(
@@ -124,7 +118,7 @@ class Transport(object):
             raise_on_status=False,
         )
         self._timeouts = {}  # type: Dict[Optional[float], Timeout]
-        options = {"maxsize": max_connections, "block": False, "timeout": self._timeout}  # type: Dict[str, Any]
+        options = {"maxsize": MAX_CONNECTIONS, "block": False}  # type: Dict[str, Any]
         if parts.scheme == "https":
             options["ssl_context"] = ssl_context(ca_cert)
             if ca_cert is False:
@@ -158,21 +152,20 @@ class Transport(object):
         )
         return manager, True
 
-    def send(self, method, target, headers, body=None, stream=False, read_timeout=Ellipsis, retry=True):
-        # type: (str, str, Mapping[str, str], Body, bool, ReadTimeout, bool) -> BaseHTTPResponse
+    def send(self, method, target, headers, body, stream, read_timeout, retry):
+        # type: (str, str, Mapping[str, str], Body, bool, Optional[float], bool) -> BaseHTTPResponse
         """Send one request and return urllib3's response; with `stream`, its body is still to be read.
 
         target        path and query, percent-encoded
-        read_timeout  seconds for this request; None: no limit; not given: the transport's
+        read_timeout  seconds without an answer after which the request fails; None: no limit
         retry         whether this request may be repeated at all (a body that can't be rewound may not)
 
         Raises urllib3's exceptions; `Client` maps them.
         """
-        timeout = self._timeout
-        if read_timeout is not Ellipsis:
-            known = self._timeouts.get(read_timeout)
-            timeout = known or self._timeout_class(connect=self._connect_timeout, read=read_timeout)
-            if known is None and len(self._timeouts) < 100:
+        timeout = self._timeouts.get(read_timeout)
+        if timeout is None:
+            timeout = self._timeout_class(connect=CONNECT_TIMEOUT, read=read_timeout)
+            if len(self._timeouts) < 100:
                 self._timeouts[read_timeout] = timeout
         target = self._base + target
         options = dict(
@@ -189,14 +182,6 @@ class Transport(object):
             parts = urlsplit(self.address)
             return self._pool.urlopen(method, "%s://%s%s" % (parts.scheme, parts.netloc, target), **options)
         return self._pool.urlopen(method, target, assert_same_host=False, **options)
-
-    def close(self):
-        # type: () -> None
-        """Close the pooled connections."""
-        if self._via_proxy:
-            self._pool.clear()
-        else:
-            self._pool.close()
 
 
 def _is_loopback(host):

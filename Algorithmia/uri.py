@@ -159,9 +159,3 @@ class AlgorithmRef(object):
     def __str__(self):
         # type: () -> str
         return "algo://" + to_text(self.path)
-
-
-def parse_algorithm_ref(text):
-    # type: (str) -> AlgorithmRef
-    """The parts of an algorithm reference; see `AlgorithmRef`."""
-    return AlgorithmRef(text)

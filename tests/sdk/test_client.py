@@ -446,6 +446,7 @@ def test_a_ca_certificate_that_is_none(tmpdir):
 def test_queries():
     assert encode_query({"a": None}) == ""
     assert encode_query({"flag": True}) == "flag=true"
+    assert encode_query(u"a=%20b") == "a=%20b"
     assert encode_query({"name": u"a b&c"}) == "name=a+b%26c"
 
 

@@ -179,11 +179,22 @@ def test_a_writer_left_by_an_exception_stores_nothing(collection):
         with collection.file("f").open("w") as target:
             target.write(u"half")
             raise KeyError("x")
-    target = collection.file("f").open("wb")
-    target.write(b"half")
-    del target
-    gc.collect()
+    for mode, half in (("wb", b"half"), ("w", u"half")):
+        target = collection.file("f").open(mode)
+        target.write(half)
+        del target
+        gc.collect()
     assert collection.file("f").getBytes() == b"old"
+
+
+def test_a_writer_takes_bytes_only(collection):
+    with collection.file("f").open("wb") as target:
+        for wrong in (5, u"text"):
+            with pytest.raises(TypeError):
+                target.write(wrong)
+        for piece in (b"1", bytearray(b"2"), memoryview(b"3")):
+            assert target.write(piece) == 1
+    assert collection.file("f").getBytes() == b"123"
 
 
 def test_other_modes_are_refused(collection):
@@ -237,6 +248,46 @@ def test_a_stream_of_unknown_length(collection):
     content = os.urandom(300000)
     transfer.upload_from(collection.client, Unseekable(content), collection.uri + "/f")
     assert collection.file("f").getBytes() == content
+
+
+class OnlyReadable(object):
+    """What has nothing but `read`."""
+
+    def __init__(self, content):
+        self.read = io.BytesIO(content).read
+
+
+def test_a_source_needs_only_read(collection):
+    assert collection.file("f").put_stream(OnlyReadable(b"content")).getBytes() == b"content"
+    collection.client.requestSession  # takes another way from now on
+    assert collection.file("g").put_stream(OnlyReadable(b"content")).getBytes() == b"content"
+
+
+class FullDisk(object):
+    def write(self, data):
+        raise IOError("no space left")
+
+
+def test_a_download_that_fails_here_does_not_disturb_the_next(collection):
+    collection.file("big").put(b"x" * 4000000)
+    for _ in range(3):
+        with pytest.raises(IOError, match="no space left"):
+            transfer.download_to(collection.client, collection.uri + "/big", FullDisk())
+        assert collection.file("big").stat().size == 4000000
+
+
+def test_downloads_have_the_permissions_that_the_umask_leaves(collection, tmpdir):
+    collection.file("f").put("x")
+    new, private = tmpdir.join("new"), tmpdir.join("private")
+    private.write("")
+    private.chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        for target in (new, private):
+            transfer.download(collection.client, collection.uri + "/f", str(target))
+    finally:
+        os.umask(before)
+    assert [target.stat().mode & 0o777 for target in (new, private)] == [0o640, 0o600]
 
 
 def test_a_failed_download_keeps_the_old_file(collection, tmpdir):
