@@ -25,7 +25,6 @@ class Code:
     INTERNAL = 5001
     INVALID_MARKER = 5002
     INVALID_LIMIT = 5003
-    NOT_IMPLEMENTED = 5005
     INPUT_VALIDATION = 6001
 
 
@@ -131,13 +130,6 @@ class TooManyRequests(ApiProblem):
         super().__init__(message, headers={"Retry-After": str(retry_after)})
 
 
-class NotImplementedHere(ApiProblem):
-    """501: a documented operation that this platform does not offer."""
-
-    status = 501
-    default_code = Code.NOT_IMPLEMENTED
-
-
 class Unavailable(ApiProblem):
     """503: shutting down, or a resource is exhausted for the moment."""
 
@@ -146,6 +138,6 @@ class Unavailable(ApiProblem):
 
 
 class CallTimeout(ApiProblem):
-    """504 is never used for algorithm time limits (they answer 200 with an error); this is for a stuck upload."""
+    """408: the client paused for too long while it sent a body. (An algorithm's time limit is no ApiProblem.)"""
 
     status = 408

@@ -5,11 +5,12 @@ Precedence: command-line flag > environment variable > default.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .. import config
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -18,8 +19,8 @@ MIB = 1024 * 1024
 
 
 def default_home() -> Path:
-    """``$ALGORITHMIA_HOME``, else ``~/.algorithmia``: where the profiles file and the platform's state live."""
-    return Path(os.environ.get("ALGORITHMIA_HOME") or os.path.join(os.path.expanduser("~"), ".algorithmia"))
+    """Where the profiles file and the platform's state live: the SDK's home, so that both mean the same directory."""
+    return Path(config.home())
 
 
 def _setting(default: Any, help: str, variable: str | None = None) -> Any:

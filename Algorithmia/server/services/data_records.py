@@ -83,11 +83,9 @@ def account_id_of(connection: sa.Connection, username_key: str) -> str | None:
     return connection.execute(sa.select(_accounts.c.id).where(_accounts.c.username_key == username_key)).scalar()
 
 
-def insert_collection(
-    connection: sa.Connection, space: str, account_id: str, name: str, acl_read: str, collection_id: str | None = None
-) -> Collection:
+def insert_collection(connection: sa.Connection, space: str, account_id: str, name: str, acl_read: str) -> Collection:
     """Add a collection. Raises sqlalchemy's IntegrityError when there's one of that name."""
-    collection = Collection(collection_id or new_id(), account_id, acl_read)
+    collection = Collection(new_id(), account_id, acl_read)
     connection.execute(
         _collections.insert().values(
             id=collection.id,

@@ -30,11 +30,6 @@ class Wanted:
     commit: str | None = None
     latest_private: bool = False
 
-    @property
-    def is_public(self) -> bool:
-        """Whether only public versions are looked at, so that every caller gets the same one."""
-        return self.exact is None and self.commit is None and not self.latest_private
-
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Wanted | None:
