@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -136,6 +137,26 @@ def test_failing_starts_back_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         before = group.failures
         await keeper.failure("load_fails")
         assert group.failures == before + 1
+
+    with_keeper(tmp_path, test)
+
+
+def test_a_start_without_descriptors_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def test(keeper: Keeper) -> None:
+        opened = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pipe", none_left)
+            failure = await keeper.failure("count")
+        assert failure.error_type == "SystemError"
+        assert "Too many open files" in failure.message
+        assert not keeper.pool._processes
+        assert len(os.listdir("/proc/self/fd")) == opened
+        work = keeper.settings.state / "work"
+        while any(work.iterdir()):
+            await asyncio.sleep(0.01)
 
     with_keeper(tmp_path, test)
 

@@ -97,20 +97,12 @@ class Worker(asyncio.Protocol):
 
         Raises CallFailure (LoadingError) if that fails; the process is then gone or going. Cancelling kills it.
         """
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        reading, writing = os.pipe()
         try:
-            self._process = self._spawn(theirs.fileno(), writing)
+            ours, reading = self._spawn()
         except OSError as problem:
-            ours.close()
-            os.close(reading)
             self._remove_directory()
             self._finish_unstarted()
             raise CallFailure(f"can't start the algorithm's process: {problem}", "SystemError") from None
-        finally:
-            theirs.close()
-            os.close(writing)
         self.is_alive = True
         self._output_fd = reading
         os.set_blocking(reading, False)
@@ -304,20 +296,31 @@ class Worker(asyncio.Protocol):
 
     # -- the process --------------------------------------------------------------------------------------------
 
-    def _spawn(self, descriptor: int, output: int) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> tuple[socket.socket, int]:
+        """Start the process; our ends of its socket and of its output's pipe. After an OSError nothing is left open."""
         launch = self.launch
-        arguments = (str(descriptor), str(launch.project), str(launch.max_result), str(os.getpid()))
-        return subprocess.Popen(
-            launch.command + arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=launch.project,
-            env=launch.environment,
-            pass_fds=(descriptor,),
-            close_fds=True,
-            start_new_session=True,
-        )
+        with contextlib.ExitStack() as for_us, contextlib.ExitStack() as for_it:
+            ours, theirs = socket.socketpair()
+            for_us.callback(ours.close)
+            for_it.callback(theirs.close)
+            reading, writing = os.pipe()
+            for_us.callback(os.close, reading)
+            for_it.callback(os.close, writing)
+            arguments = (str(theirs.fileno()), str(launch.project), str(launch.max_result), str(os.getpid()))
+            self._process = subprocess.Popen(
+                launch.command + arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                cwd=launch.project,
+                env=launch.environment,
+                pass_fds=(theirs.fileno(),),
+                close_fds=True,
+                start_new_session=True,
+            )
+            for_us.pop_all()
+        ours.setblocking(False)
+        return ours, reading
 
     def _watch_exit(self) -> None:
         """Have `_on_exit` called when the process has ended but is not yet reaped: its id is still taken."""
