@@ -204,3 +204,8 @@ class LocalDataDirectory(DataObject):
         # type: () -> None
         """None: the operating system's permissions apply."""
         return None
+
+    def update_permissions(self, acl):
+        # type: (Acl) -> bool
+        """Raises DataApiError: the operating system's permissions apply."""
+        raise errors.DataApiError("%s is a local directory, which has no ACL; use os.chmod" % self.path)

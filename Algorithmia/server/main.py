@@ -107,7 +107,7 @@ def serve(settings: Settings) -> None:
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """asyncio.run, on the faster loop where it is installed (it isn't on Windows)."""
+    """asyncio.run, on the faster loop where that is installed."""
     try:
         import uvloop
     except ImportError:

@@ -65,3 +65,11 @@ def test_put_wants_text_or_bytes(local):
     local.create()
     with pytest.raises(TypeError):
         local.file("x").put({"a": 1})
+
+
+def test_permissions_are_the_operating_systems(local):
+    from Algorithmia.acl import ReadAcl
+
+    assert local.get_permissions() is None
+    with pytest.raises(DataApiError):
+        local.update_permissions(ReadAcl.public)

@@ -289,8 +289,14 @@ class LocalPool:
             worker = Worker(self._launch(group.build, key), self._ended)
             self._processes[worker] = group
             await worker.start(self._settings.load_timeout)
-        except (CallFailure, OSError) as problem:
-            failure = problem if isinstance(problem, CallFailure) else CallFailure(str(problem), "SystemError")
+        except Exception as problem:
+            if worker is not None:
+                worker.kill()
+            if isinstance(problem, CallFailure):
+                failure = problem
+            else:
+                log.exception("can't start a worker")
+                failure = CallFailure(f"can't start the algorithm's process: {problem}", "SystemError")
             self._start_failed(group, key, failure)
         except BaseException:
             group.starting -= 1
