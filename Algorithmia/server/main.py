@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 from .. import config, local
 from .._version import __version__
 from ..errors import ApiError
+from . import logs
 from .errors import ApiProblem
 from .settings import Settings
 
@@ -88,7 +89,7 @@ def serve(settings: Settings) -> None:
     os.umask(0o077)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _server_lock(settings):
-        _set_up_logging(settings)
+        logs.set_up(settings)
         listener = _listen(settings)
         # Algorithms reach the platform over plain loopback, also when people reach it over TLS.
         inner = _bind("127.0.0.1", 0) if settings.tls_cert else None
@@ -353,41 +354,6 @@ def account_name(user: str) -> str:
     name = re.sub(r"[^a-zA-Z0-9_]", "_", user)
     name = name if name[:1].isalpha() else "user_" + name
     return f"{name[:25]}_user" if name.lower() in {*owners(), *RESERVED_NAMES} else name[:30]
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, and whatever the call added."""
-
-    _standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        document: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        document.update({name: value for name, value in vars(record).items() if name not in self._standard})
-        if record.exc_info:
-            document["exception"] = self.formatException(record.exc_info)
-        return json.dumps(document, default=str)
-
-
-def _set_up_logging(settings: Settings) -> None:
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise StartError(f"--log-level {settings.log_level!r}: choose debug, info, warning or error")
-    handler: logging.Handler = logging.StreamHandler()
-    if settings.background:
-        from logging.handlers import RotatingFileHandler
-
-        logs = settings.state / "logs"
-        logs.mkdir(exist_ok=True, mode=0o700)
-        handler = RotatingFileHandler(logs / "server.log", maxBytes=5_000_000, backupCount=3)
-    handler.setFormatter(JsonFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("algorithmia").setLevel(settings.log_level.upper())
 
 
 def check_certificate(settings: Settings) -> None:

@@ -1,0 +1,36 @@
+"""The two forms of the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from Algorithmia.server.logs import JsonFormatter, TerminalFormatter
+
+
+def record(level: int = logging.INFO, **details: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"name": "algorithmia.http", "msg": "request", "levelno": level, **details})
+    made.levelname = logging.getLevelName(level)
+    return made
+
+
+def test_json_lines() -> None:
+    line = json.loads(JsonFormatter().format(record(status=200, path="/v1")))
+    assert line["message"] == "request" and line["level"] == "info" and line["time"].endswith("Z")
+    assert (line["status"], line["path"]) == (200, "/v1")
+
+
+def test_lines_for_a_person() -> None:
+    line = TerminalFormatter().format(record(status=200, path="/v1/\x1b[31m"))
+    assert line[8:] == ' request status=200 path="/v1/\\u001b[31m"'
+    assert " WARNING request" in TerminalFormatter().format(record(logging.WARNING))
+
+
+def test_exceptions_are_shown() -> None:
+    try:
+        raise KeyError("gone")
+    except KeyError:
+        failed = record(logging.ERROR, exc_info=sys.exc_info())
+    assert "KeyError: 'gone'" in TerminalFormatter().format(failed)
+    assert "KeyError: 'gone'" in json.loads(JsonFormatter().format(failed))["exception"]
