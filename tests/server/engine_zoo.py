@@ -13,6 +13,7 @@ from Algorithmia.server.auth import SessionKeys
 from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, Result
 from Algorithmia.server.engine.pool import LocalPool
 from Algorithmia.server.identity import Account, CallContext, Identity
+from Algorithmia.server.languages.python3.language import own_runtime
 from Algorithmia.server.settings import Settings
 
 ZOO = {
@@ -170,7 +171,7 @@ class Keeper:
         depth: int = 1,
     ) -> Result:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        build = Build(f"build-{name}", "zoo", name, "python3", make_project(self.home, name))
+        build = Build(f"build-{name}", "zoo", name, make_project(self.home, name), own_runtime())
         context = CallContext("session", "owner", "zoo", name, depth)
         session = Identity(account, call=context)
         return await self.pool.call(Call(build, content_type, body, timeout, session, "req-1"))

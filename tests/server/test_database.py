@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from alembic.script import ScriptDirectory
 from Algorithmia.server.db import database as database_module
 from Algorithmia.server.db import migrations, schema
 from Algorithmia.server.db.database import Database, UnknownSchema
+from Algorithmia.server.db.migrations import HEAD
 
 
 def scripts() -> ScriptDirectory:
@@ -82,8 +84,19 @@ def test_fresh_database_is_stamped_and_matches(database: Database) -> None:
         assert compare_metadata(context, schema.metadata) == []
 
 
+def add_revision(monkeypatch: pytest.MonkeyPatch, folder: Path, upgrade: str) -> None:
+    """Make `folder` the migrations: those there are, and one more."""
+    shutil.copytree(Path(migrations.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "next.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = 'next', {HEAD!r}\n{upgrade}"
+    )
+    monkeypatch.setattr(database_module, "_MIGRATIONS", folder)
+    monkeypatch.setattr(database_module, "REVISIONS", (*migrations.REVISIONS, "next"))
+    monkeypatch.setattr(database_module, "HEAD", "next")
+
+
 def test_older_database_is_upgraded(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A database of revision 0001 with rows in it goes through a later revision that rebuilds a table they refer to."""
+    """A database of today's revision with rows in it meets a later one that rebuilds a table they refer to."""
     database.upgrade()
     with database.write() as connection:
         add_account(connection, "ada")
@@ -93,43 +106,33 @@ def test_older_database_is_upgraded(database: Database, monkeypatch: pytest.Monk
             )
         )
     future = tmp_path / "migrations %"
-    for name in ("env.py", "versions/0001_initial.py"):
-        (future / name).parent.mkdir(parents=True, exist_ok=True)
-        (future / name).write_text((Path(migrations.__file__).parent / name).read_text())
-    (future / "versions" / "0002_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    add_revision(
+        monkeypatch,
+        future,
         "def upgrade():\n    with op.batch_alter_table('accounts', recreate='always') as table:\n"
         "        table.add_column(sa.Column('extra', sa.Text, nullable=False, server_default='x'))\n"
     )
-    monkeypatch.setattr(database_module, "_MIGRATIONS", future)
-    monkeypatch.setattr(database_module, "REVISIONS", ("0001", "0002"))
-    monkeypatch.setattr(database_module, "HEAD", "0002")
     database.upgrade()
     with database.read() as connection:
         assert connection.exec_driver_sql("SELECT extra FROM accounts").scalar() == "x"
         assert connection.exec_driver_sql("SELECT count(*) FROM collections").scalar() == 1
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0002"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "next"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
 def test_failed_migration_changes_nothing(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     database.upgrade()
     future = tmp_path / "migrations"
-    for name in ("env.py", "versions/0001_initial.py"):
-        (future / name).parent.mkdir(parents=True, exist_ok=True)
-        (future / name).write_text((Path(migrations.__file__).parent / name).read_text())
-    (future / "versions" / "0002_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    add_revision(
+        monkeypatch,
+        future,
         "def upgrade():\n    op.drop_table('garbage')\n    raise RuntimeError('half-way')\n"
     )
-    monkeypatch.setattr(database_module, "_MIGRATIONS", future)
-    monkeypatch.setattr(database_module, "REVISIONS", ("0001", "0002"))
-    monkeypatch.setattr(database_module, "HEAD", "0002")
     with pytest.raises(RuntimeError, match="half-way"):
         database.upgrade()
     with database.read() as connection:
         assert sa.inspect(connection).has_table("garbage")
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0001"
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
 
 
 def test_newer_database_is_refused_with_the_fix(database: Database) -> None:

@@ -101,11 +101,16 @@ builds = sa.Table(
     _id(),
     sa.Column("algorithm_id", sa.ForeignKey("algorithms.id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("commit_sha", sa.String(40), nullable=False),
+    # in-progress, succeeded, failed; unbuilt: a bundled algorithm that nobody has called yet
     sa.Column("status", sa.String(16), nullable=False),
     # catalog:OWNER/NAME for bundled algorithms, else a directory below the state directory
     sa.Column("artifact", sa.Text, nullable=False),
     sa.Column("started_at", sa.BigInteger, nullable=False),
     sa.Column("finished_at", sa.BigInteger),
+    # name of the environment (languages/base.py) that it was built for, and what running it takes (a Runtime as JSON)
+    sa.Column("environment", sa.String(64), nullable=False, server_default=""),
+    sa.Column("runtime", sa.Text, nullable=False, server_default=""),
+    sa.Column("problem", sa.Text, nullable=False, server_default=""),
 )
 
 versions = sa.Table(
@@ -122,4 +127,35 @@ versions = sa.Table(
     sa.Column("info", sa.Text, nullable=False, server_default="{}"),
     _created(),
     sa.UniqueConstraint("algorithm_id", "major", "minor", "revision"),
+)
+
+# Values are encrypted (services/secrets.py); nothing returns them.
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    _id(),
+    sa.Column("algorithm_id", sa.ForeignKey("algorithms.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("short_name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("secret_key", sa.String(255), nullable=False),
+    sa.Column("encrypted_value", sa.Text, nullable=False),
+    _created(),
+    sa.Column("modified_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("algorithm_id", "secret_key"),
+)
+
+# Calls that failed, for the algorithm's owner and for the caller; kept for some days.
+call_errors = sa.Table(
+    "call_errors",
+    metadata,
+    _id(),
+    sa.Column("algorithm_id", sa.ForeignKey("algorithms.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("caller_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("error_type", sa.Text, nullable=False),
+    _created(),
+    sa.Index("ix_call_errors_algorithm_id", "algorithm_id", "created_at"),
 )

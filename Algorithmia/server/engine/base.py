@@ -5,24 +5,47 @@ The local worker pool (`pool.py`) is the embedded engine; others implement the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..identity import Identity
 
 ContentType = Literal["text", "json", "binary"]
+# frames: protocol.py over a socket; stdio: the documented JSON lines on standard input, answers into a FIFO
+WorkerProtocol = Literal["frames", "stdio"]
+NetworkAccess = Literal["full", "isolated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a build's processes are started; made by its language when it is built, kept as JSON in the build's row.
+
+    command      program (absolute path) and arguments; started in the project directory
+    environment  variables on top of those that every worker gets
+    readable     directories outside the project that the process must be able to read: toolchain, dependencies
+    """
+
+    command: tuple[str, ...]
+    protocol: WorkerProtocol = "stdio"
+    environment: dict[str, str] = field(default_factory=dict)
+    readable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What the engine runs: an immutable project directory in one language, and the settings that concern running."""
+    """What the engine runs: an immutable project directory, and the settings that concern running it.
+
+    algorithm_id  whose secrets the processes get
+    """
 
     id: str
     owner: str
     name: str
-    language: str
     path: Path
+    runtime: Runtime
+    algorithm_id: str = ""
+    network: NetworkAccess = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +109,15 @@ class Engine(Protocol):
     async def call(self, call: Call) -> Result:
         """Run `call`; raises CallFailure or InvalidInput. Cancelling the task ends the algorithm's work."""
         ...
+
+    async def warm(self, build: Build, session: Identity) -> str:
+        """Start a worker of `build` that waits for calls of `session`'s account; what it printed while it loaded.
+
+        Raises CallFailure if the algorithm doesn't load."""
+        ...
+
+    def recycle(self, algorithm_id: str) -> None:
+        """End the workers of an algorithm as they become idle (at once those that are): its secrets have changed."""
 
     async def close(self) -> None:
         """End every worker; nothing that the engine started is left."""

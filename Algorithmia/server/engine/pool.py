@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +24,6 @@ from .worker import TIMED_OUT, Launch, Worker
 
 log = logging.getLogger("algorithmia.engine")
 
-_RUNNER = Path(__file__).parents[1] / "languages" / "python3" / "runner.py"
 _LOWEST_TOTAL = 32
 _BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 
@@ -332,7 +330,7 @@ class LocalPool:
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory = Path(tempfile.mkdtemp(prefix="worker-", dir=self._work))
         environment = {
-            "PATH": os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "PATH": os.pathsep.join([os.path.dirname(build.runtime.command[0]), "/usr/local/bin", "/usr/bin", "/bin"]),
             "LANG": "C.UTF-8",
             "HOME": str(directory),
             "TMPDIR": str(directory),
@@ -344,9 +342,8 @@ class LocalPool:
             "PYTHONUNBUFFERED": "1",
         }
         return Launch(
-            # -I: neither the environment nor the directory that the runner lies in decides what is imported.
-            command=(sys.executable, "-I", "-B", str(_RUNNER)),
-            environment=environment,
+            command=build.runtime.command,
+            environment={**environment, **build.runtime.environment},
             project=build.path.absolute(),
             directory=directory,
             max_result=self._settings.max_result_bytes,

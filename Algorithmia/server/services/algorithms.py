@@ -18,9 +18,10 @@ from .. import catalog
 from ..db import schema
 from ..db.database import Database
 from ..db.values import new_id, now_ms
-from ..engine.base import Build
+from ..engine.base import Build, Runtime
 from ..errors import NotAuthorized, NotFound
 from ..identity import Account, Identity
+from ..languages.python3.language import own_runtime
 from ..settings import Settings
 from . import versions
 from .accounts import Accounts
@@ -187,7 +188,8 @@ class Algorithms:
             path = catalog.ROOT / row.artifact.removeprefix(_CATALOG)
         else:
             path = self._state / row.artifact
-        return Build(row.id, owner, name, "python3", path)
+        runtime = msgspec.json.decode(row.runtime, type=Runtime) if row.runtime else own_runtime()
+        return Build(row.id, owner, name, path, runtime, row.algorithm_id)
 
 
 def _choose(record: _Record, reference: Reference, is_owner: bool) -> Resolved:
