@@ -1,0 +1,584 @@
+"""What every language must do, tested twice: its runner driven directly, and an algorithm on a real platform.
+
+A language's test file says what its project is, and inherits the tests::
+
+    from language_suite import LanguageSuite
+
+    class TestRuby(LanguageSuite):
+        language = "ruby"                        # the folder's name; settings.language of the algorithm
+        files = {"src/__ALGO__.rb": '''...'''}   # laid over the language's template; "" deletes a file of it
+        raised = "RuntimeError"                  # error_type of an exception that says nothing else
+        traced = "src/__ALGO__.rb"               # what the stack trace of an exception in it mentions
+
+`files` is one algorithm, the *zoo*, with these manners (``__ALGO__`` and ``__USER__`` are replaced everywhere):
+
+| Input | It |
+| --- | --- |
+| text X | returns text ``hello X`` |
+| binary | returns the bytes in reverse, as binary |
+| null | returns null |
+| ``{"do": "echo", "value": V}`` | returns V |
+| ``{"do": "bytes"}`` | returns the 256 byte values as binary |
+| ``{"do": "fail", "value": TEXT}`` | raises an ordinary exception with this message |
+| ``{"do": "fail-typed", "value": TEXT}`` | raises one whose error_type is ``UnsupportedError`` |
+| ``{"do": "print", "value": TEXT}`` | prints TEXT and a newline to standard output, returns text ``printed`` |
+| ``{"do": "state"}`` | returns ``{"loads": times that load ran, "calls": times that this was asked}`` |
+| ``{"do": "exit"}`` | ends its process with status 3 |
+
+`load` prints ``loading`` and makes the state. Behaviour that a language can't express is named in `cannot`: keys of the
+table's ``do``, and ``null``. `loses_floats` says that 1.0 comes back as 1 (one number type).
+
+Tests of the runner alone (`TestX::test_runner_...`) need no server: the project is prepared in a directory by the
+language's own install and compile steps, run as they are, and a `Conversation` speaks the documented protocol with it:
+
+    with Conversation(command, cwd, environment) as talk:
+        talk.started          # the lines printed before PIPE_INIT_COMPLETE
+        talk.ask("text", "X") # -> Outcome(content_type, value, error, stdout)
+        talk.send(b"not JSON\\n")
+
+Everything is skipped, saying why, where the language's toolchain is missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import queue
+import shutil
+import subprocess
+import threading
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from platforms import Server, clean_environment, new_key
+
+from Algorithmia.server.languages import Languages
+from Algorithmia.server.languages.base import Environment, Language
+
+READY = "PIPE_INIT_COMPLETE"
+_PATIENCE = 120  # seconds after which something that never comes is a failure
+_LANGUAGES = Languages()
+NESTED: Any = {
+    "list": [1, 2.5, -3, "x", True, False, None, [], [[1], {"deep": [{}]}]],
+    "text": "gr\u00fc\u00df dich, \u4e16\u754c \U0001f600 \" \\ \n\t\u0001 \u2028 </script>",
+    "": {"empty key": ""},
+    "kl\u00fcft": {"a": {"b": {"c": 0}}},
+}
+
+
+@dataclass
+class Outcome:
+    """How one call ended: `value` (bytes if binary) or `error` (message, error_type, stacktrace); what it printed."""
+
+    content_type: str = ""
+    value: Any = None
+    error: dict[str, Any] | None = None
+    stdout: str = ""
+
+    def result(self) -> tuple[str, Any]:
+        """``(content type, value)`` of a call that must have ended well."""
+        assert self.error is None, self.error
+        return self.content_type, self.value
+
+    def failure(self) -> dict[str, Any]:
+        """The error of a call that must have failed."""
+        assert self.error is not None, (self.content_type, self.value)
+        return self.error
+
+
+class Ended(Exception):
+    """The runner's process ended; `status` is its exit status."""
+
+    def __init__(self, status: int, output: str) -> None:
+        super().__init__(f"the runner ended with status {status}: {output}")
+        self.status, self.output = status, output
+
+
+class Conversation:
+    """A runner's process and the other end of its protocol: one request line in, one JSON value out of a FIFO."""
+
+    def __init__(self, command: tuple[str, ...], cwd: Path, environment: Mapping[str, str], scratch: Path) -> None:
+        self._fifo = str(scratch / f"algoout-{uuid.uuid4().hex}")
+        os.mkfifo(self._fifo, 0o600)
+        # Open for both, so that neither side waits for the other to open, and a writer that closes ends nothing.
+        self._answers = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+        self._pending = b""
+        self._output: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(scratch),
+                "TMPDIR": str(scratch),
+                "LANG": "C.UTF-8",
+                "ALGORITHMIA_OUTPUT_FIFO": self._fifo,
+                **environment,
+            },
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.started = self._until_ready()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.decode("utf-8", "replace"))
+        self._lines.put(None)
+
+    def _until_ready(self) -> list[str]:
+        lines: list[str] = []
+        while True:
+            line = self._lines.get(timeout=_PATIENCE)
+            if line is None:
+                self.close()
+                raise Ended(self.process.returncode, "".join(lines))
+            if READY in line:
+                return lines
+            lines.append(line.rstrip("\n"))
+
+    def ask(self, content_type: str, value: Any) -> Outcome:
+        """Make one call with `value` (bytes for binary)."""
+        if content_type == "binary":
+            value = base64.b64encode(value).decode("ascii")
+        request = {"content_type": content_type, "data": value}
+        return self.send(json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode("utf-8") + b"\n")
+
+    def send(self, line: bytes) -> Outcome:
+        """Send a line as it is; what was answered, and what had been printed by then."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+        answer = self._answer()
+        marker = self._drain()
+        if "error" in answer:
+            return Outcome(error=answer["error"], stdout=marker)
+        content_type, value = answer["metadata"]["content_type"], answer["result"]
+        if content_type == "binary":
+            value = base64.b64decode(value)
+        return Outcome(content_type, value, stdout=marker)
+
+    def _answer(self) -> Any:
+        deadline = time.monotonic() + _PATIENCE
+        decoder = json.JSONDecoder()
+        while True:
+            try:
+                self._pending += os.read(self._answers, 1 << 20)
+                continue
+            except BlockingIOError:
+                pass
+            try:
+                text = self._pending.decode("utf-8").lstrip()
+                answer, end = decoder.raw_decode(text)
+            except ValueError:
+                ended = self.process.poll()
+                if ended is not None and not self._readable():
+                    raise Ended(ended, self._drain())
+                assert time.monotonic() < deadline, "no answer"
+                self._readable(0.05)
+            else:
+                assert text[end:].strip() == "", "more than one answer: " + text[:500]
+                self._pending = b""
+                return answer
+
+    def _readable(self, seconds: float = 0) -> bool:
+        import select
+
+        return bool(select.select([self._answers], [], [], seconds)[0])
+
+    def _drain(self) -> str:
+        """What was printed before the answer: the answer is written after it, so it is in the pipe."""
+        lines = []
+        wait = 0.3 if self.process.poll() is None else 5
+        while True:
+            try:
+                line = self._lines.get(timeout=wait if not lines else 0.05)
+            except queue.Empty:
+                break
+            if line is None:
+                self._lines.put(None)
+                break
+            lines.append(line)
+        return "".join(lines)
+
+    def close(self) -> int:
+        """Close its standard input and wait; its exit status."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(10)
+        self.process.stdout.close()
+        if os.path.exists(self._fifo):
+            os.close(self._answers)
+            os.unlink(self._fifo)
+        return self.process.returncode
+
+
+class Hosted:
+    """An account on a platform and its algorithms: HTTP as any client would speak it, and the real git."""
+
+    def __init__(self, server: Server, home: Path) -> None:
+        self.server, self.home = server, home
+        self.name = f"lang{uuid.uuid4().hex[:12]}"
+        admin = server.client(server.admin_key)
+        admin.create_user({"username": self.name, "email": self.name + "@example.com"})
+        self.key, _ = new_key(server, self.name)
+        self._address = urllib.parse.urlsplit(server.address)
+
+    def send(self, method: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> Any:
+        """One request; the JSON that came back."""
+        connection = http.client.HTTPConnection(self._address.netloc, timeout=600)
+        try:
+            headers = {"Authorization": f"Simple {self.key}", "Content-Type": content_type}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+            assert response.status < 300, (method, path, response.status, content.decode("utf-8", "replace"))
+            return json.loads(content) if content else None
+        finally:
+            connection.close()
+
+    def create(self, name: str, language: str) -> None:
+        """Create an algorithm; its repository then holds the language's template."""
+        settings = {
+            "language": language,
+            "environment": "cpu",
+            "source_visibility": "closed",
+            "license": "apl",
+            "network_access": "full",
+            "pipeline_enabled": True,
+        }
+        body = {"name": name, "details": {"label": name}, "settings": settings}
+        self.send("POST", f"/v1/algorithms/{self.name}", json.dumps(body).encode())
+
+    def clone(self, name: str) -> Path:
+        """Clone it; the working copy."""
+        target = self.home / name
+        key = urllib.parse.quote(self.key, safe="")
+        location = f"{self._address.scheme}://{self.name}:{key}@{self._address.netloc}/git/{self.name}/{name}.git"
+        self.git(self.home, "clone", "-q", location, str(target))
+        return target
+
+    def git(self, directory: Path, *arguments: str) -> str:
+        """Run git; what it printed."""
+        environment = clean_environment(self.home)
+        environment.update(
+            GIT_TERMINAL_PROMPT="0",
+            GIT_CONFIG_NOSYSTEM="1",
+            GIT_AUTHOR_NAME=self.name,
+            GIT_AUTHOR_EMAIL="a@example.com",
+            GIT_COMMITTER_NAME=self.name,
+            GIT_COMMITTER_EMAIL="a@example.com",
+        )
+        done = subprocess.run(
+            ["git", *arguments], cwd=directory, env=environment, capture_output=True, timeout=600, check=False
+        )
+        output = (done.stdout + done.stderr).decode("utf-8", "replace")
+        assert done.returncode == 0, output
+        return output
+
+    def push(self, name: str, directory: Path) -> str:
+        """Commit all of the working copy, push it, and wait for its build to succeed; the commit."""
+        self.git(directory, "add", "-A")
+        self.git(directory, "commit", "-q", "-m", "Zoo")
+        output = self.git(directory, "push", "-q", "origin", "HEAD:master")
+        commit = self.git(directory, "rev-parse", "HEAD").strip()
+        build = self._finished(name, commit)
+        logs = self.send("GET", f"/v1/algorithms/{self.name}/{name}/builds/{build['build_id']}/logs")["logs"]
+        assert build["status"] == "succeeded", (build, output, logs)
+        return commit
+
+    def _finished(self, name: str, commit: str) -> dict[str, Any]:
+        deadline = time.monotonic() + 600
+        while True:
+            page = self.send("GET", f"/v1/algorithms/{self.name}/{name}/builds?limit=20")
+            for build in page["results"]:
+                if build["commit_sha"] == commit and build["status"] != "in-progress":
+                    return dict(build)
+            assert time.monotonic() < deadline, page
+            time.sleep(0.2)
+
+    def compile(self, name: str) -> str:
+        """Build the newest source; its commit."""
+        version = self.send("POST", f"/v1/algorithms/{self.name}/{name}/compile", b"{}")
+        assert version["compilation"]["successful"], version
+        return str(version["version_info"]["git_hash"])
+
+    def publish(self, name: str) -> str:
+        """Publish the newest build; the version's number."""
+        body = {"version_info": {"version_type": "minor", "sample_input": '"sample"'}}
+        version = self.send("POST", f"/v1/algorithms/{self.name}/{name}/versions", json.dumps(body).encode())
+        return str(version["version_info"]["semantic_version"])
+
+    def call(self, reference: str, content_type: str, value: Any) -> Outcome:
+        """Call ``NAME/VERSION``."""
+        if content_type == "binary":
+            body, header = value, "application/octet-stream"
+        elif content_type == "text":
+            body, header = value.encode("utf-8"), "text/plain"
+        else:
+            body, header = json.dumps(value).encode(), "application/json"
+        answer = self.send("POST", f"/v1/algo/{self.name}/{reference}?stdout=true&timeout=300", body, header)
+        metadata = answer["metadata"]
+        printed = metadata.get("stdout") or ""
+        if "error" in answer:
+            return Outcome(error=answer["error"], stdout=printed)
+        found = answer["result"]
+        if metadata["content_type"] == "binary":
+            found = base64.b64decode(found)
+        return Outcome(metadata["content_type"], found, stdout=printed)
+
+
+Ask = Callable[[str, Any], Outcome]
+
+
+class LanguageSuite:
+    """The tests; a subclass says which language. See the module's documentation."""
+
+    language = ""
+    files: dict[str, str] = {}
+    raised = "AlgorithmError"
+    traced = ""
+    cannot: tuple[str, ...] = ()
+    loses_floats = False
+
+    @pytest.fixture(scope="class")
+    def toolchain(self) -> tuple[Language, Environment]:
+        """The language and its preferred environment."""
+        language = _LANGUAGES.find(self.language)
+        assert language is not None, self.language
+        environment = _LANGUAGES.environments(language)[0]
+        if not environment.is_available:
+            pytest.skip(f"{environment.display_name}: {environment.problem}")
+        return language, environment
+
+    @pytest.fixture(scope="class")
+    def template(self, toolchain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+        """A conversation with the template as it is."""
+        yield from self._conversation(toolchain, {}, tmp_path_factory.mktemp("template"))
+
+    @pytest.fixture(scope="class")
+    def zoo(self, toolchain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+        """A conversation with the zoo."""
+        yield from self._conversation(toolchain, self.files, tmp_path_factory.mktemp("zoo"))
+
+    def _conversation(self, toolchain: Any, files: dict[str, str], place: Path) -> Iterator[Conversation]:
+        with start(*toolchain, write_project(toolchain[0], files, place / "project"), place) as talk:
+            yield talk
+
+    @pytest.fixture(scope="class")
+    def hosted(self, toolchain: Any, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Hosted:
+        """An account on the platform."""
+        return Hosted(server, tmp_path_factory.mktemp("hosted"))
+
+    @pytest.fixture(scope="class")
+    def published(self, hosted: Hosted) -> Ask:
+        """The zoo, created, cloned, pushed, built and published: a function that calls it."""
+        hosted.create("Zoo", self.language)
+        directory = hosted.clone("Zoo")
+        lay_over(directory, self.files, "Zoo", hosted.name)
+        hosted.push("Zoo", directory)
+        assert hosted.publish("Zoo") == "0.1.0"
+        return lambda content_type, value: hosted.call("Zoo/0.1.0", content_type, value)
+
+    # --- the runner, driven directly
+
+    def test_runner_of_the_template(self, template: Conversation) -> None:
+        assert template.ask("text", "W\u00f6rld").result() == ("text", "hello W\u00f6rld")
+
+    def test_runner_values(self, zoo: Conversation) -> None:
+        assert "loading" in zoo.started
+        self.check_values(zoo.ask)
+
+    def test_runner_errors(self, zoo: Conversation) -> None:
+        self.check_errors(zoo.ask)
+
+    def test_runner_output(self, zoo: Conversation) -> None:
+        self.check_output(zoo.ask)
+
+    def test_runner_state(self, zoo: Conversation) -> None:
+        self.check_state(zoo.ask)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"\n", b"{\n", b"not JSON\n", b"\xff\xfe\xfd\n", b'"\xff"\n', b"[]\n", b"1\n", b"null\n", b"{}\n",
+            b'{"content_type":"text"}\n', b'{"data":1}\n', b'{"content_type":"nothing","data":1}\n',
+            b'{"content_type":5,"data":1}\n', b'{"content_type":"binary","data":7}\n', b'"' + b"x" * 300000 + b"\n",
+        ],
+        ids=lambda line: line[:20].decode("ascii", "replace").strip() or "empty",
+    )  # fmt: skip
+    def test_runner_survives_any_line(self, zoo: Conversation, line: bytes) -> None:
+        error = zoo.send(line).failure()
+        assert error["error_type"] == "ParsingError" and error["message"], error
+        assert zoo.ask("text", "still there").result() == ("text", "hello still there")
+
+    def test_runner_large_values(self, zoo: Conversation) -> None:
+        large = os.urandom(1 << 20)
+        assert zoo.ask("binary", large).result() == ("binary", large[::-1])
+        text = "\u20ac\u00e4x" * 200000
+        assert zoo.ask("text", text).result() == ("text", "hello " + text)
+
+    def test_runner_ends_with_its_input(self, toolchain: Any, tmp_path: Path) -> None:
+        with start(*toolchain, write_project(toolchain[0], self.files, tmp_path / "project"), tmp_path) as talk:
+            assert talk.close() == 0
+        if "exit" not in self.cannot:
+            with start(*toolchain, tmp_path / "project", tmp_path) as talk:
+                with pytest.raises(Ended) as ended:
+                    talk.ask("json", {"do": "exit"})
+                assert ended.value.status == 3
+
+    # --- on a platform
+
+    def test_platform_template(self, hosted: Hosted) -> None:
+        hosted.create("Fresh", self.language)
+        commit = hosted.compile("Fresh")
+        assert hosted.call(f"Fresh/{commit}", "text", "W\u00f6rld").result() == ("text", "hello W\u00f6rld")
+
+    def test_platform_values(self, published: Ask) -> None:
+        self.check_values(published)
+
+    def test_platform_errors(self, published: Ask) -> None:
+        self.check_errors(published)
+
+    def test_platform_output(self, published: Ask) -> None:
+        self.check_output(published)
+
+    def test_platform_state(self, published: Ask) -> None:
+        self.check_state(published)
+
+    def test_platform_exit_fails_its_call_only(self, published: Ask) -> None:
+        if "exit" in self.cannot:
+            pytest.skip(f"{self.language} can't end its process")
+        error = published("json", {"do": "exit"}).failure()
+        assert error["error_type"] == "SystemExit" and "3" in error["message"], error
+        assert published("text", "x").result() == ("text", "hello x")
+
+    # --- what must hold in both
+
+    def check_values(self, ask: Ask) -> None:
+        """Text, JSON, binary and null come and go as they are."""
+        assert ask("text", "x").result() == ("text", "hello x")
+        assert ask("json", "x").result() == ("text", "hello x")
+        assert ask("text", "\u4e16\u754c \U0001f600").result() == ("text", "hello \u4e16\u754c \U0001f600")
+        assert ask("text", "").result() == ("text", "hello ")
+        assert ask("binary", bytes(range(256))).result() == ("binary", bytes(reversed(range(256))))
+        assert ask("binary", b"").result() == ("binary", b"")
+        if "bytes" not in self.cannot:
+            assert ask("json", {"do": "bytes"}).result() == ("binary", bytes(range(256)))
+        if "null" not in self.cannot:
+            assert ask("json", None).result() == ("json", None)
+        if "echo" in self.cannot:
+            return
+        for value in (
+            NESTED, [], {}, [[]], [{}], [1], ["a"], [None], [1, 2, 3], [[1, 2], [3, 4]], [[1, 2], [3]], ["a", 1],
+            [{"a": 1}, {"a": 2}], {"a": [1]}, {"a": []}, {"a": {}}, {"a": None}, True, False,
+            0, -1, 42, 1.5, -0.25, 1e-7, 123456789, 2**31, 2**53 - 1, [1.5, 2], [True, False], {"x": [None, 1]},
+        ):  # fmt: skip
+            assert ask("json", {"do": "echo", "value": value}).result() == ("json", value), value
+        assert ask("json", {"do": "echo", "value": "\u00e9"}).result() == ("text", "\u00e9")
+        if "null" not in self.cannot:
+            assert ask("json", {"do": "echo", "value": None}).result() == ("json", None)
+        if not self.loses_floats:
+            found = ask("json", {"do": "echo", "value": [1.0]}).value
+            assert found == [1.0] and isinstance(found[0], float)
+
+    def check_errors(self, ask: Ask) -> None:
+        """Exceptions are answered with message, type and trace, and harm nothing."""
+        error = ask("json", {"do": "fail", "value": "b\u00f6se"}).failure()
+        assert error["message"] == "b\u00f6se"
+        assert error["error_type"] == self.raised
+        assert self.traced.replace("__ALGO__", "Zoo") in error["stacktrace"], error
+        if "fail-typed" not in self.cannot:
+            error = ask("json", {"do": "fail-typed", "value": "not this"}).failure()
+            assert (error["message"], error["error_type"]) == ("not this", "UnsupportedError")
+        assert ask("text", "x").result() == ("text", "hello x")
+
+    def check_output(self, ask: Ask) -> None:
+        """What a call prints belongs to it."""
+        found = ask("json", {"do": "print", "value": "gr\u00fc\u00dfe"})
+        assert found.result() == ("text", "printed")
+        assert found.stdout == "gr\u00fc\u00dfe\n"
+        assert ask("text", "x").stdout == ""
+
+    def check_state(self, ask: Ask) -> None:
+        """What `load` makes is made once."""
+        first = ask("json", {"do": "state"}).result()[1]
+        second = ask("json", {"do": "state"}).result()[1]
+        assert first["loads"] == second["loads"] == 1
+        assert second["calls"] == first["calls"] + 1
+
+
+def fill_in(text: str, name: str, owner: str) -> str:
+    """A template's text with its placeholders replaced."""
+    return text.replace("__ALGO__", name).replace("__USER__", owner)
+
+
+def lay_over(directory: Path, files: Mapping[str, str], name: str, owner: str) -> None:
+    """Write `files` into a project; "" deletes one that is there."""
+    for relative, content in files.items():
+        path = directory / fill_in(relative, name, owner)
+        if content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(fill_in(content, name, owner), encoding="utf-8")
+        else:
+            path.unlink()
+
+
+def write_project(language: Language, files: Mapping[str, str], target: Path, name: str = "Zoo") -> Path:
+    """The language's template, filled in, with `files` over it."""
+    source = language.directory / "template"
+    for path in sorted(source.rglob("*")):
+        copied = target / fill_in(str(path.relative_to(source)), name, "me")
+        if path.is_file():
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_text(fill_in(path.read_text(encoding="utf-8"), name, "me"), encoding="utf-8")
+            shutil.copymode(path, copied)
+    lay_over(target, files, name, "me")
+    return target
+
+
+def start(language: Language, environment: Environment, project: Path, place: Path) -> Conversation:
+    """Prepare `project` by the language's own steps, unless that was done, and start its runner."""
+    cache, dependencies, scratch = place / "cache", place / "dependencies", place / "scratch"
+    has_dependencies = language.dependency_key(project, environment) is not None
+    if not scratch.exists():
+        for directory in (cache, dependencies, scratch):
+            directory.mkdir()
+        steps = language.install(project, environment, dependencies, cache) if has_dependencies else []
+        steps += language.compile(project, environment, dependencies if has_dependencies else None, cache)
+        for step in steps:
+            variables = {"PATH": "/usr/bin:/bin", "HOME": str(scratch), "LANG": "C.UTF-8", **step.environment}
+            for name in ("http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE"):
+                if step.network and name in os.environ:
+                    variables[name] = os.environ[name]
+            done = subprocess.run(step.command, cwd=project, env=variables, capture_output=True, timeout=600, check=False)
+            assert done.returncode == 0, (step, done.stdout.decode(), done.stderr.decode())
+    runtime = language.runtime(project, environment, dependencies if has_dependencies else None)
+    assert runtime.protocol == "stdio"
+    return Conversation(runtime.command, project, runtime.environment, scratch)
