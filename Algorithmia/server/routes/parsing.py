@@ -14,7 +14,7 @@ MAX_JSON_BYTES = 64 * 1024
 T = TypeVar("T")
 
 
-async def read_json(request: Request, type_: type[T], example: str) -> T:
+async def read_json(request: Request, type_: type[T], example: str, max_bytes: int = MAX_JSON_BYTES) -> T:
     """The body of `request` as a `type_`. Its content type doesn't matter.
 
     example  a body as it should be, for the message
@@ -24,8 +24,8 @@ async def read_json(request: Request, type_: type[T], example: str) -> T:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise TooLarge(f"the body is larger than {MAX_JSON_BYTES} bytes")
+        if len(body) > max_bytes:
+            raise TooLarge(f"the body is larger than {max_bytes} bytes")
     try:
         return msgspec.json.decode(bytes(body), type=type_)
     except msgspec.ValidationError as problem:

@@ -6,6 +6,7 @@ calling it would be. Calling itself is decided in `algorithms.py` and `invoke.py
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,10 @@ from ..errors import Code, NotAuthorized, NotFound
 from ..identity import Identity
 
 PUBLIC = "public"
+
+# Anything else is not worth a look into the database.
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class AlgorithmAccess:
 
     def find(self, owner: str, name: str, identity: Identity) -> Viewed:
         """The algorithm OWNER/NAME, or, with an empty `owner`, the one whose id is `name`. Raises NotFound (1000)."""
+        if not _is_possible(owner, name):
+            raise _not_found(owner, name)
         algorithms, accounts, versions = schema.algorithms, schema.accounts, schema.versions
         condition = (
             sa.and_(accounts.c.username == owner, algorithms.c.name == name)
@@ -68,8 +75,7 @@ class AlgorithmAccess:
             ).one_or_none()
         is_owner = row is not None and row.account_id == identity.account.id
         if row is None or not (is_owner or row.is_public):
-            shown = f"{owner}/{name}" if owner else name
-            raise NotFound(f"algorithm algo://{shown[:120]} not found", Code.ALGORITHM_NOT_FOUND)
+            raise _not_found(owner, name)
         settings = msgspec.json.decode(row.settings)
         return Viewed(
             id=row.id,
@@ -83,6 +89,25 @@ class AlgorithmAccess:
             may_read_source=(is_owner and identity.permissions.allow_algo_management)
             or settings.get("source_visibility") == "open",
         )
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of an id: a UUID in lower case."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` has the form of an algorithm's name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _is_possible(owner: str, name: str) -> bool:
+    return is_name(owner) and is_name(name) if owner else is_id(name)
+
+
+def _not_found(owner: str, name: str) -> NotFound:
+    shown = f"{owner[:60]}/{name[:60]}" if owner else name[:60]
+    return NotFound(f"algorithm algo://{shown} not found", Code.ALGORITHM_NOT_FOUND)
 
 
 def require_management(identity: Identity) -> None:
