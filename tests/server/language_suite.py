@@ -31,7 +31,7 @@ table's ``do``, and ``null``. `loses_floats` says that 1.0 comes back as 1 (one 
 Tests of the runner alone (`TestX::test_runner_...`) need no server: the project is prepared in a directory by the
 language's own install and compile steps, run as they are, and a `Conversation` speaks the documented protocol with it:
 
-    with Conversation(command, cwd, environment) as talk:
+    with Conversation(command, cwd, environment, scratch) as talk:   # runner_conversation.py
         talk.started          # the lines printed before PIPE_INIT_COMPLETE
         talk.ask("text", "X") # -> Outcome(content_type, value, error, stdout)
         talk.send(b"not JSON\\n")
@@ -41,30 +41,21 @@ Everything is skipped, saying why, where the language's toolchain is missing.
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
 import os
-import queue
 import shutil
 import subprocess
-import threading
-import time
-import urllib.parse
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from platforms import Server, clean_environment, new_key
+from hosted_algorithms import Hosted
+from platforms import Server
+from runner_conversation import Conversation, Ended, Outcome
 
 from Algorithmia.server.languages import Languages
 from Algorithmia.server.languages.base import Environment, Language
 
-READY = "PIPE_INIT_COMPLETE"
-_PATIENCE = 120  # seconds after which something that never comes is a failure
 _LANGUAGES = Languages()
 NESTED: Any = {
     "list": [1, 2.5, -3, "x", True, False, None, [], [[1], {"deep": [{}]}]],
@@ -72,287 +63,6 @@ NESTED: Any = {
     "": {"empty key": ""},
     "kl\u00fcft": {"a": {"b": {"c": 0}}},
 }
-
-
-@dataclass
-class Outcome:
-    """How one call ended: `value` (bytes if binary) or `error` (message, error_type, stacktrace); what it printed."""
-
-    content_type: str = ""
-    value: Any = None
-    error: dict[str, Any] | None = None
-    stdout: str = ""
-
-    def result(self) -> tuple[str, Any]:
-        """``(content type, value)`` of a call that must have ended well."""
-        assert self.error is None, self.error
-        return self.content_type, self.value
-
-    def failure(self) -> dict[str, Any]:
-        """The error of a call that must have failed."""
-        assert self.error is not None, (self.content_type, self.value)
-        return self.error
-
-
-class Ended(Exception):
-    """The runner's process ended; `status` is its exit status."""
-
-    def __init__(self, status: int, output: str) -> None:
-        super().__init__(f"the runner ended with status {status}: {output}")
-        self.status, self.output = status, output
-
-
-class Conversation:
-    """A runner's process and the other end of its protocol: one request line in, one JSON value out of a FIFO."""
-
-    def __init__(self, command: tuple[str, ...], cwd: Path, environment: Mapping[str, str], scratch: Path) -> None:
-        self._fifo = str(scratch / f"algoout-{uuid.uuid4().hex}")
-        os.mkfifo(self._fifo, 0o600)
-        # Open for both, so that neither side waits for the other to open, and a writer that closes ends nothing.
-        self._answers = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
-        self._pending = b""
-        self._output: list[str] = []
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "HOME": str(scratch),
-                "TMPDIR": str(scratch),
-                "LANG": "C.UTF-8",
-                "ALGORITHMIA_OUTPUT_FIFO": self._fifo,
-                **environment,
-            },
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.started = self._until_ready()
-
-    def __enter__(self) -> Conversation:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.decode("utf-8", "replace"))
-        self._lines.put(None)
-
-    def _until_ready(self) -> list[str]:
-        lines: list[str] = []
-        while True:
-            line = self._lines.get(timeout=_PATIENCE)
-            if line is None:
-                self.close()
-                raise Ended(self.process.returncode, "".join(lines))
-            if READY in line:
-                return lines
-            lines.append(line.rstrip("\n"))
-
-    def ask(self, content_type: str, value: Any) -> Outcome:
-        """Make one call with `value` (bytes for binary)."""
-        if content_type == "binary":
-            value = base64.b64encode(value).decode("ascii")
-        request = {"content_type": content_type, "data": value}
-        return self.send(json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode("utf-8") + b"\n")
-
-    def send(self, line: bytes) -> Outcome:
-        """Send a line as it is; what was answered, and what had been printed by then."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(line)
-        self.process.stdin.flush()
-        answer = self._answer()
-        marker = self._drain()
-        if "error" in answer:
-            return Outcome(error=answer["error"], stdout=marker)
-        content_type, value = answer["metadata"]["content_type"], answer["result"]
-        if content_type == "binary":
-            value = base64.b64decode(value)
-        return Outcome(content_type, value, stdout=marker)
-
-    def _answer(self) -> Any:
-        deadline = time.monotonic() + _PATIENCE
-        decoder = json.JSONDecoder()
-        while True:
-            try:
-                self._pending += os.read(self._answers, 1 << 20)
-                continue
-            except BlockingIOError:
-                pass
-            try:
-                text = self._pending.decode("utf-8").lstrip()
-                answer, end = decoder.raw_decode(text)
-            except ValueError:
-                ended = self.process.poll()
-                if ended is not None and not self._readable():
-                    raise Ended(ended, self._drain())
-                assert time.monotonic() < deadline, "no answer"
-                self._readable(0.05)
-            else:
-                assert text[end:].strip() == "", "more than one answer: " + text[:500]
-                self._pending = b""
-                return answer
-
-    def _readable(self, seconds: float = 0) -> bool:
-        import select
-
-        return bool(select.select([self._answers], [], [], seconds)[0])
-
-    def _drain(self) -> str:
-        """What was printed before the answer: the answer is written after it, so it is in the pipe."""
-        lines = []
-        wait = 0.3 if self.process.poll() is None else 5
-        while True:
-            try:
-                line = self._lines.get(timeout=wait if not lines else 0.05)
-            except queue.Empty:
-                break
-            if line is None:
-                self._lines.put(None)
-                break
-            lines.append(line)
-        return "".join(lines)
-
-    def close(self) -> int:
-        """Close its standard input and wait; its exit status."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._reader.join(10)
-        self.process.stdout.close()
-        if os.path.exists(self._fifo):
-            os.close(self._answers)
-            os.unlink(self._fifo)
-        return self.process.returncode
-
-
-class Hosted:
-    """An account on a platform and its algorithms: HTTP as any client would speak it, and the real git."""
-
-    def __init__(self, server: Server, home: Path) -> None:
-        self.server, self.home = server, home
-        self.name = f"lang{uuid.uuid4().hex[:12]}"
-        admin = server.client(server.admin_key)
-        admin.create_user({"username": self.name, "email": self.name + "@example.com"})
-        self.key, _ = new_key(server, self.name)
-        self._address = urllib.parse.urlsplit(server.address)
-
-    def send(self, method: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> Any:
-        """One request; the JSON that came back."""
-        connection = http.client.HTTPConnection(self._address.netloc, timeout=600)
-        try:
-            headers = {"Authorization": f"Simple {self.key}", "Content-Type": content_type}
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            content = response.read()
-            assert response.status < 300, (method, path, response.status, content.decode("utf-8", "replace"))
-            return json.loads(content) if content else None
-        finally:
-            connection.close()
-
-    def create(self, name: str, language: str) -> None:
-        """Create an algorithm; its repository then holds the language's template."""
-        settings = {
-            "language": language,
-            "environment": "cpu",
-            "source_visibility": "closed",
-            "license": "apl",
-            "network_access": "full",
-            "pipeline_enabled": True,
-        }
-        body = {"name": name, "details": {"label": name}, "settings": settings}
-        self.send("POST", f"/v1/algorithms/{self.name}", json.dumps(body).encode())
-
-    def clone(self, name: str) -> Path:
-        """Clone it; the working copy."""
-        target = self.home / name
-        key = urllib.parse.quote(self.key, safe="")
-        location = f"{self._address.scheme}://{self.name}:{key}@{self._address.netloc}/git/{self.name}/{name}.git"
-        self.git(self.home, "clone", "-q", location, str(target))
-        return target
-
-    def git(self, directory: Path, *arguments: str) -> str:
-        """Run git; what it printed."""
-        environment = clean_environment(self.home)
-        environment.update(
-            GIT_TERMINAL_PROMPT="0",
-            GIT_CONFIG_NOSYSTEM="1",
-            GIT_AUTHOR_NAME=self.name,
-            GIT_AUTHOR_EMAIL="a@example.com",
-            GIT_COMMITTER_NAME=self.name,
-            GIT_COMMITTER_EMAIL="a@example.com",
-        )
-        done = subprocess.run(
-            ["git", *arguments], cwd=directory, env=environment, capture_output=True, timeout=600, check=False
-        )
-        output = (done.stdout + done.stderr).decode("utf-8", "replace")
-        assert done.returncode == 0, output
-        return output
-
-    def push(self, name: str, directory: Path) -> str:
-        """Commit all of the working copy, push it, and wait for its build to succeed; the commit."""
-        self.git(directory, "add", "-A")
-        self.git(directory, "commit", "-q", "-m", "Zoo")
-        output = self.git(directory, "push", "-q", "origin", "HEAD:master")
-        commit = self.git(directory, "rev-parse", "HEAD").strip()
-        build = self._finished(name, commit)
-        logs = self.send("GET", f"/v1/algorithms/{self.name}/{name}/builds/{build['build_id']}/logs")["logs"]
-        assert build["status"] == "succeeded", (build, output, logs)
-        return commit
-
-    def _finished(self, name: str, commit: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 600
-        while True:
-            page = self.send("GET", f"/v1/algorithms/{self.name}/{name}/builds?limit=20")
-            for build in page["results"]:
-                if build["commit_sha"] == commit and build["status"] != "in-progress":
-                    return dict(build)
-            assert time.monotonic() < deadline, page
-            time.sleep(0.2)
-
-    def compile(self, name: str) -> str:
-        """Build the newest source; its commit."""
-        version = self.send("POST", f"/v1/algorithms/{self.name}/{name}/compile", b"{}")
-        assert version["compilation"]["successful"], version
-        return str(version["version_info"]["git_hash"])
-
-    def publish(self, name: str) -> str:
-        """Publish the newest build; the version's number."""
-        body = {"version_info": {"version_type": "minor", "sample_input": '"sample"'}}
-        version = self.send("POST", f"/v1/algorithms/{self.name}/{name}/versions", json.dumps(body).encode())
-        return str(version["version_info"]["semantic_version"])
-
-    def call(self, reference: str, content_type: str, value: Any) -> Outcome:
-        """Call ``NAME/VERSION``."""
-        if content_type == "binary":
-            body, header = value, "application/octet-stream"
-        elif content_type == "text":
-            body, header = value.encode("utf-8"), "text/plain"
-        else:
-            body, header = json.dumps(value).encode(), "application/json"
-        answer = self.send("POST", f"/v1/algo/{self.name}/{reference}?stdout=true&timeout=300", body, header)
-        metadata = answer["metadata"]
-        printed = metadata.get("stdout") or ""
-        if "error" in answer:
-            return Outcome(error=answer["error"], stdout=printed)
-        found = answer["result"]
-        if metadata["content_type"] == "binary":
-            found = base64.b64decode(found)
-        return Outcome(metadata["content_type"], found, stdout=printed)
-
 
 Ask = Callable[[str, Any], Outcome]
 
@@ -577,7 +287,7 @@ def start(language: Language, environment: Environment, project: Path, place: Pa
             for name in ("http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE"):
                 if step.network and name in os.environ:
                     variables[name] = os.environ[name]
-            done = subprocess.run(step.command, cwd=project, env=variables, capture_output=True, timeout=600, check=False)
+            done = subprocess.run(step.command, cwd=project, env=variables, capture_output=True, timeout=600)
             assert done.returncode == 0, (step, done.stdout.decode(), done.stderr.decode())
     runtime = language.runtime(project, environment, dependencies if has_dependencies else None)
     assert runtime.protocol == "stdio"
