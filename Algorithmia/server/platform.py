@@ -9,7 +9,10 @@ from .auth import Authenticator
 from .db.database import Database
 from .engine.base import Engine
 from .engine.pool import LocalPool
+from .engine.sandbox import detect
+from .git.repositories import Repositories
 from .services.accounts import Accounts
+from .services.algorithm_access import AlgorithmAccess
 from .services.algorithms import Algorithms
 from .services.data import HostedData
 from .services.invoke import Invoker
@@ -51,8 +54,11 @@ class Platform:
         self.accounts = Accounts(self.database)
         self.authenticator = Authenticator(self.accounts)
         self.data = HostedData(self.database, self.blobs, settings)
+        self.access = AlgorithmAccess(self.database)
+        self.repositories = Repositories(settings.state, settings)
         self.algorithms = Algorithms(self.database, settings)
-        self.engine: Engine = LocalPool(settings, address, self.authenticator.sessions)
+        self.sandbox = detect(settings.sandbox)
+        self.engine: Engine = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings)
         self.data.session_is_live = self.invoker.is_live
 
@@ -60,6 +66,7 @@ class Platform:
         """Bring database, blob store and catalog up to date; blocking, before the first request."""
         self.database.upgrade()
         self.data.recover()
+        self.repositories.recover()
         self.algorithms.register_catalog(self.accounts)
 
     def idle_for(self) -> float:

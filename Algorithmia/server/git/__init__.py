@@ -1,0 +1,1 @@
+"""Git hosting: repositories on disk, and the smart HTTP protocol over the real git."""
