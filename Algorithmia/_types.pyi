@@ -49,6 +49,14 @@ class ManagementBase:
     client: Client
     ref: AlgorithmRef
 
+class BatchBase:
+    client: Client
+    path: str
+    output_type: Any
+    query_parameters: dict[str, Any]
+    def __init__(self, client: Client, algoRef: Any) -> None: ...
+    def pipe(self, input1: Any) -> Any: ...
+
 class SendingBase:
     apiAddress: str
     def request(self, method: str, path: str, *args: Any, **options: Any) -> BaseHTTPResponse: ...

@@ -2,12 +2,14 @@
 
 API document: "Call an Algorithm" (input types, query parameters, output modes).
 """
+import io
 import json
 from enum import Enum
 
 from . import errors
 from ._compat import PY2, text_type
 from .algo_manage import AlgorithmManagement
+from .batch import BatchCalls
 from .uri import AlgorithmRef
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -33,11 +35,16 @@ class OutputType(Enum):
 
 
 def encode_input(value):
-    # type: (Any) -> Tuple[bytes, str]
-    """``(body, content type)`` of an input: text, bytes (or bytearray), else JSON; None is JSON null.
+    # type: (Any) -> Tuple[Any, str]
+    """``(body, content type)`` of an input: text, bytes (or bytearray), a file object, else JSON; None is JSON null.
 
+    A binary file object is its own body, read as it is sent; one of text is read here.
     Raises TypeError if the value can't be written as JSON.
     """
+    if hasattr(value, "read"):
+        if isinstance(value, io.TextIOBase):
+            return value.read().encode("utf-8"), "text/plain; charset=utf-8"
+        return value, "application/octet-stream"
     if isinstance(value, text_type):
         return value.encode("utf-8"), "text/plain; charset=utf-8"
     if PY2 and isinstance(value, bytes):  # what people write text in there
@@ -53,7 +60,7 @@ def encode_input(value):
         )
 
 
-class Algorithm(AlgorithmManagement):
+class Algorithm(AlgorithmManagement, BatchCalls):
     """An algorithm on a platform; safe to share between threads.
 
     client      the `Client` that makes the requests
@@ -100,7 +107,8 @@ class Algorithm(AlgorithmManagement):
         # type: (Any) -> AlgoResponse
         """Call the algorithm with `input1` and wait for its result.
 
-        Text is sent as text, bytes and bytearray as binary, anything else as JSON.
+        Text is sent as text, bytes and bytearray as binary, anything else as JSON. A file object opened for binary
+        reading is sent as binary from where it stands, without being read into memory.
         Returns an `AlgoResponse`; for ``OutputType.raw`` the bare result (text, or bytes of a binary result); for
         ``OutputType.void`` an `AsyncResponse`. Type checkers are told `AlgoResponse`, what nearly every call
         gives: annotate the variable that takes another one with ``typing.Any``.
@@ -125,8 +133,8 @@ class Algorithm(AlgorithmManagement):
         return AlgoResponse.create_algo_response(document)
 
     def call(self, body, content_type, output=None):
-        # type: (bytes, str, Optional[OutputType]) -> BaseHTTPResponse
-        """The call as HTTP: POST `body` (bytes) and return urllib3's response. `pipe` is built on it."""
+        # type: (Any, str, Optional[OutputType]) -> BaseHTTPResponse
+        """The call as HTTP: POST `body` (bytes or a binary file object), return urllib3's response. `pipe` uses it."""
         query = dict(self.query_parameters)
         output = output or self.output_type
         if output is not OutputType.default:
@@ -136,12 +144,18 @@ class Algorithm(AlgorithmManagement):
             wait = float(timeout) + _GRACE if timeout is not None else None  # type: Optional[float]
         except (TypeError, ValueError):
             wait = DEFAULT_TIMEOUT + _GRACE  # the platform says what is wrong with it
+        headers = None
+        if hasattr(body, "read"):
+            from . import transfer
+
+            body, headers = transfer.as_body(body)
         return self.client.request(
             "POST",
             self.url,
             query,
             body,
             content_type,
+            headers,
             read_timeout=wait,
             family=errors.ALGORITHM,
             subject="algo://" + self.path,

@@ -269,6 +269,15 @@ class Client(RequestHelpers, OrganizationMethods):
                 problem = unreachable.from_exception(error, self._address, subject)
             raise problem
 
+    def abort(self, thread):
+        # type: (int) -> None
+        """Break off the request that the thread with this identifier is making, if any: it raises UnreachableError.
+
+        Does nothing to requests that go through a `requestSession`.
+        """
+        if self._transport is not None:
+            self._transport.abort(thread)
+
     def _refuse(self, response, family, subject):
         # type: (BaseHTTPResponse, str, Optional[str]) -> NoReturn
         """Raise the error that a non-2xx answer stands for."""

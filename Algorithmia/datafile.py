@@ -7,7 +7,7 @@ import os
 from collections import namedtuple
 
 from . import errors, temporary, transfer
-from ._compat import PY2, text_type
+from ._compat import text_type
 from .content import FileContent, open_downloaded
 from .data import DataObjectType, RemoteObject
 from .dates import parse_http_date, parse_timestamp
@@ -230,13 +230,8 @@ class DataFile(FileContent, RemoteObject):
         content_type  MIME type to keep; not given: the platform guesses from name and content
         size          bytes that will be read, if known; else it is found out, or the body is sent in chunks
         """
-        if size is None:
-            size = transfer.remaining_size(source)
-        if size is None and PY2:  # httplib can't send a body of unknown length
-            source, size = temporary.spooled(source)
-        headers = {} if size is None else {"Content-Length": str(size)}
-        body = transfer.ProgressReader(source, progress) if size != 0 else b""
-        rewindable = transfer.is_rewindable(source)
+        body, headers = transfer.as_body(source, progress, size)
+        rewindable = not body or transfer.is_rewindable(body)
         self._request("PUT", body=body, headers=headers, content_type=content_type, retry=rewindable)
         return self
 

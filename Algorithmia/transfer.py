@@ -9,12 +9,12 @@ import os
 import uuid
 
 from . import errors
-from ._compat import replace_file
+from ._compat import PY2, replace_file
 from .uri import is_local
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import IO, Any, Callable, Iterator, Optional  # noqa: F401
+    from typing import IO, Any, Callable, Dict, Iterator, Optional, Tuple  # noqa: F401
 
     from ._types import Progress, Readable, Writable  # noqa: F401
     from .client import Client  # noqa: F401
@@ -164,6 +164,23 @@ def _pump(read, target, progress):
         total += len(data)
         if progress is not None:
             progress(len(data))
+
+
+def as_body(source, progress=None, size=None):
+    # type: (Any, Progress, Optional[int]) -> Tuple[Any, Dict[str, str]]
+    """``(body, headers)`` of a request that sends what `source`, a binary file object, holds from where it stands.
+
+    progress  called with the number of bytes just sent
+    size      bytes that will be read, if known; else it is found out, or the body is sent in chunks
+    """
+    if size is None:
+        size = remaining_size(source)
+    if size is None and PY2:  # httplib can't send a body of unknown length
+        from . import temporary
+
+        source, size = temporary.spooled(source)
+    headers = {} if size is None else {"Content-Length": str(size)}
+    return (ProgressReader(source, progress) if size != 0 else b""), headers
 
 
 def remaining_size(source):

@@ -4,6 +4,7 @@ Nothing here knows what the API means. `Client.request` is the only caller.
 """
 import random
 import re
+import socket
 import threading
 
 from ._compat import getproxies, native, proxy_bypass, urlsplit
@@ -126,6 +127,9 @@ class Transport(object):
                 options["cert_reqs"] = "CERT_NONE"
                 _silence_unverified_warning()
         self._pool, self._via_proxy = self._make_pool(parts, ca_cert, options)
+        self._waiting = {}  # type: Dict[int, Any]  # thread -> its connection, while it waits for an answer
+        if not self._via_proxy:
+            self._pool.ConnectionCls = _abortable(self._pool.ConnectionCls, self._waiting)
 
     def _make_pool(self, parts, ca_cert, options):
         # type: (SplitResult, CaCert, Dict[str, Any]) -> Tuple[Any, bool]
@@ -182,6 +186,35 @@ class Transport(object):
             parts = urlsplit(self.address)
             return self._pool.urlopen(method, "%s://%s%s" % (parts.scheme, parts.netloc, target), **options)
         return self._pool.urlopen(method, target, assert_same_host=False, **options)
+
+
+    def abort(self, thread):
+        # type: (int) -> None
+        """Shut the connection on which `thread` waits for an answer; not one through a proxy."""
+        connection = self._waiting.get(thread)
+        sock = getattr(connection, "sock", None)
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except (IOError, OSError):  # it has ended by itself
+                pass
+
+
+def _abortable(connection_class, waiting):
+    # type: (Any, Dict[int, Any]) -> Any
+    """`connection_class`, noting in `waiting` which thread waits for an answer on which connection."""
+
+    class AbortableConnection(connection_class):
+        def getresponse(self, *args, **options):
+            # type: (*Any, **Any) -> Any
+            thread = threading.current_thread().ident or 0
+            waiting[thread] = self
+            try:
+                return connection_class.getresponse(self, *args, **options)
+            finally:
+                waiting.pop(thread, None)
+
+    return AbortableConnection
 
 
 def _is_loopback(host):

@@ -33,7 +33,7 @@ METHODS = {
               "get_user_errors get_algorithm_errors report_insights freeze postJsonHelper getHelper getJsonHelper "
               "getStreamHelper patchHelper headHelper putHelper deleteHelper convert_type_id",
     "Algorithm": "set_options pipe create update publish compile info versions get_builds get_build get_build_logs "
-                 "get_scm_status exists get_algorithm_id get_secrets set_secret builds build_logs",
+                 "get_scm_status exists get_algorithm_id get_secrets set_secret builds build_logs map submit",
     "DataFile": "getFile getBytes getString getJson getNumpy getAsZip get put putJson putFile putNumpy putAsZip exists "
                 "existsWithError delete getName set_attributes is_file is_dir get_type",
     "DataDirectory": "exists create delete file dir getName files dirs list getDir get_permissions update_permissions "
