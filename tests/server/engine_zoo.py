@@ -39,6 +39,7 @@ ZOO = {
         "    return dict(env=dict(os.environ), cwd=os.getcwd(), fds=sorted(map(int, os.listdir('/proc/self/fd'))),\n"
         "                mode=stat.S_IMODE(os.stat(home).st_mode), sid=os.getsid(0) == os.getpid())"
     ),
+    "token_after": "import os, time\ndef apply(input): time.sleep(input); return os.environ['TOKEN']",
     "limits": "import resource\ndef apply(input): return [resource.getrlimit(resource.RLIMIT_CORE), "
     "resource.getrlimit(resource.RLIMIT_NOFILE)]",
     "print_all_ways": (
@@ -171,10 +172,17 @@ class Keeper:
         depth: int = 1,
     ) -> Result:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        build = Build(f"build-{name}", "zoo", name, make_project(self.home, name), own_runtime())
         context = CallContext("session", "owner", "zoo", name, depth)
         session = Identity(account, call=context)
-        return await self.pool.call(Call(build, content_type, body, timeout, session, "req-1"))
+        return await self.pool.call(Call(self.build(name), content_type, body, timeout, session, "req-1"))
+
+    def build(self, name: str) -> Build:
+        """The build of the zoo's project called `name`."""
+        project = make_project(self.home, name)
+        return Build(f"build-{name}", "zoo", name, project, own_runtime(), f"algorithm-{name}")
+
+    async def warm(self, name: str, account: Account = ME) -> str:
+        return await self.pool.warm(self.build(name), Identity(account))
 
     async def __call__(self, name: str, value: Any = None, **options: Any) -> Any:
         result = await self.result(name, value, **options)

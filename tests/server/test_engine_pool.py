@@ -289,3 +289,55 @@ def test_a_uvloop_serves_as_well(tmp_path: Path) -> None:
         await keeper.pool.close()
 
     uvloop.run(run())
+
+
+def test_a_warm_worker_serves_the_next_call_of_its_account(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        assert await keeper.warm("load_prints") == "from load"
+        assert keeper.pool.status()["workers"] == 1 and keeper.pool.status()["busy"] == 0
+        assert (await keeper.result("load_prints", 1)).stdout == "from apply"
+        await keeper("load_prints", 1, account=Account("account-other", "other"))
+        assert keeper.pool.status()["workers"] == 2
+
+    with_keeper(tmp_path, test)
+
+
+def test_warming_what_does_not_load(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        for name, reason in (("load_fails", "no such library"), ("load_exits", "exited with code 7 while loading")):
+            with pytest.raises(CallFailure) as caught:
+                await keeper.warm(name)
+            assert (caught.value.message, caught.value.error_type) == (reason, "LoadingError")
+        assert caught.value.stdout == "goodbye"
+        assert keeper.pool.status()["workers"] == keeper.pool.status()["starting"] == 0
+
+    with_keeper(tmp_path, test)
+
+
+def test_secrets_are_variables_of_workers_that_start_later(tmp_path: Path) -> None:
+    asked: list[str] = []
+    secrets = {"TOKEN": "first", "HOME": "/elsewhere", "ALGORITHMIA_API": "http://evil"}
+
+    def secrets_of(algorithm_id: str) -> dict[str, str]:
+        asked.append(algorithm_id)
+        return dict(secrets)
+
+    async def test(keeper: Keeper) -> None:
+        keeper.pool.secrets_of = secrets_of
+        seen = (await keeper("environment"))["env"]
+        assert (seen["TOKEN"], seen["ALGORITHMIA_API"]) == ("first", "http://127.0.0.1:9")
+        assert seen["HOME"] != "/elsewhere"
+        secrets["TOKEN"] = "second"
+        assert (await keeper("environment"))["env"]["TOKEN"] == "first"
+        assert await keeper("token_after", 0) == "second"
+        busy = asyncio.create_task(keeper("token_after", 0.3))
+        await asyncio.sleep(0.1)
+        keeper.pool.recycle("algorithm-environment")
+        keeper.pool.recycle("algorithm-token_after")
+        secrets["TOKEN"] = "third"
+        assert (await keeper("environment"))["env"]["TOKEN"] == "third"
+        assert await busy == "second"
+        assert await keeper("token_after", 0) == "third"
+        assert set(asked) == {"algorithm-environment", "algorithm-token_after"}
+
+    with_keeper(tmp_path, test)

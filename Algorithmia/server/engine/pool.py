@@ -11,16 +11,16 @@ import asyncio
 import collections
 import contextlib
 import logging
-import os
 import shutil
-import tempfile
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ..identity import Identity
 from ..settings import Settings
 from .base import Build, Call, CallFailure, Result
-from .worker import TIMED_OUT, Launch, Worker
+from .launch import prepare
+from .sandbox import Sandbox, Unconfined
+from .worker import TIMED_OUT, Worker
 
 log = logging.getLogger("algorithmia.engine")
 
@@ -52,6 +52,7 @@ class _Group:
         self.failure: CallFailure | None = None
         self.failures = 0
         self.retry_at = 0.0
+        self.generation = 0  # counts the times that its workers had to be replaced
 
     @property
     def size(self) -> int:
@@ -72,18 +73,25 @@ class _Waiter:
 
 
 class LocalPool:
-    """`Engine` on this machine, as the user that the server runs as.
+    """`Engine` on this machine.
 
-    address   base address at which algorithms reach the platform
-    sessions  issues the keys by which they do
+    address     base address at which algorithms reach the platform
+    sessions    issues the keys by which they do
+    sandbox     starts their processes
+    secrets_of  variables for the workers of the algorithm with this id, asked whenever one starts; may block
     """
 
-    def __init__(self, settings: Settings, address: str, sessions: Sessions) -> None:
+    secrets_of: Callable[[str], Mapping[str, str]] | None = None
+
+    def __init__(
+        self, settings: Settings, address: str, sessions: Sessions, sandbox: Sandbox | None = None
+    ) -> None:
         self._settings = settings
+        self._sandbox = sandbox or Unconfined()
         self._address = address
         self._sessions = sessions
         self._work = settings.state.absolute() / "work"
-        self._groups: dict[tuple[str, str], _Group] = {}
+        self._groups: dict[tuple[str, str, str], _Group] = {}
         self._processes: dict[Worker, _Group] = {}  # started and not yet ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._limit = max(1, settings.max_workers)
@@ -105,10 +113,7 @@ class LocalPool:
             raise CallFailure("the platform is shutting down", "SystemError")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.timeout
-        key = (call.build.id, call.session.account.id)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group(call.build)
+        group = self._group(call.build, call.session)
         worker = self._take_idle(group) or await self._wait(group, call, deadline)
         while not worker.is_alive:  # it ended between being handed over and now
             self._release(group, worker)
@@ -120,6 +125,26 @@ class LocalPool:
         finally:
             self._sessions.unbind(session_key)
             self._release(group, worker)
+
+    async def warm(self, build: Build, session: Identity) -> str:
+        """Start a worker that waits for calls; see `Engine.warm`."""
+        if self._is_closed:
+            raise CallFailure("the platform is shutting down", "SystemError")
+        group = self._group(build, session)
+        self._make_room()
+        group.starting += 1
+        worker, printed = await self._start_worker(group, session)
+        self._release(group, worker)
+        return printed
+
+    def recycle(self, algorithm_id: str) -> None:
+        """End the workers of an algorithm as they become idle; see `Engine.recycle`."""
+        for group in self._groups.values():
+            if group.build.algorithm_id == algorithm_id:
+                group.generation += 1
+                for worker in tuple(group.idle):
+                    self._forget(group, worker)
+                    worker.retire()
 
     async def close(self) -> None:
         """End every worker."""
@@ -149,10 +174,17 @@ class LocalPool:
             "busy": sum(len(group.workers) - len(group.idle) for group in groups),
             "starting": sum(group.starting for group in groups),
             "waiting": sum(len(group.waiting) for group in groups),
-            "sandbox": "none",
+            "sandbox": self._sandbox.name,
         }
 
     # -- waiting and handing over -------------------------------------------------------------------------------
+
+    def _group(self, build: Build, session: Identity) -> _Group:
+        key = (build.id, session.account.id, build.network)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(build)
+        return group
 
     def _take_idle(self, group: _Group) -> Worker | None:
         while group.idle:
@@ -210,6 +242,11 @@ class LocalPool:
             self._forget(group, worker)
             self._grow(group)
             return
+        if worker.generation != group.generation:
+            self._forget(group, worker)
+            worker.retire()
+            self._grow(group)
+            return
         waiter = self._next_waiter(group)
         is_surplus = group.size > self._limit
         if waiter is not None and (waiter.is_child or not is_surplus):
@@ -261,7 +298,7 @@ class LocalPool:
                 return
             group.starting += 1
             # The call that asked for it: while loading, the algorithm acts for that caller.
-            task = loop.create_task(self._start_worker(group, group.waiting[group.starting - 1].call.session))
+            task = loop.create_task(self._serve_waiting(group, group.waiting[group.starting - 1].call.session))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -279,38 +316,54 @@ class LocalPool:
         worker.retire()
         return True
 
-    async def _start_worker(self, group: _Group, session: Identity) -> None:
+    async def _serve_waiting(self, group: _Group, session: Identity) -> None:
+        try:
+            worker, _ = await self._start_worker(group, session)
+        except CallFailure as failure:
+            self._start_failed(group, failure)
+        else:
+            group.failure, group.failures = None, 0
+            self._release(group, worker)
+
+    async def _start_worker(self, group: _Group, session: Identity) -> tuple[Worker, str]:
+        """A worker that has loaded, and what it printed meanwhile; it counts as starting until then.
+
+        Raises CallFailure.
+        """
         key = self._sessions.issue()
         worker: Worker | None = None
         try:
             self._sessions.bind(key, session)
-            worker = Worker(self._launch(group.build, key), self._ended)
+            generation = group.generation
+            secrets = await self._secrets(group.build)
+            launch = prepare(
+                group.build, self._settings, self._sandbox, self._work, self._address, key, secrets
+            )
+            worker = Worker(launch, self._ended)
+            worker.generation = generation
             self._processes[worker] = group
-            await worker.start(self._settings.load_timeout)
-        except Exception as problem:
-            if worker is not None:
-                worker.kill()
-            if isinstance(problem, CallFailure):
-                failure = problem
-            else:
-                log.exception("can't start a worker")
-                failure = CallFailure(f"can't start the algorithm's process: {problem}", "SystemError")
-            self._start_failed(group, key, failure)
-        except BaseException:
+            printed = await worker.start(self._settings.load_timeout)
+        except BaseException as problem:
             group.starting -= 1
             self._sessions.revoke(key)
-            raise
-        else:
-            self._sessions.unbind(key)
-            group.starting -= 1
-            group.failure, group.failures = None, 0
-            group.workers[worker] = key
-            self._release(group, worker)
-
-    def _start_failed(self, group: _Group, key: str, failure: CallFailure) -> None:
-        """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
+            if worker is not None:
+                worker.kill()
+            if isinstance(problem, CallFailure) or not isinstance(problem, Exception):
+                raise
+            log.exception("can't start a worker")
+            raise CallFailure(f"can't start the algorithm's process: {problem}", "SystemError") from problem
+        self._sessions.unbind(key)
         group.starting -= 1
-        self._sessions.revoke(key)
+        group.workers[worker] = key
+        return worker, printed
+
+    async def _secrets(self, build: Build) -> Mapping[str, str]:
+        if self.secrets_of is None or not build.algorithm_id:
+            return {}
+        return await asyncio.get_running_loop().run_in_executor(None, self.secrets_of, build.algorithm_id)
+
+    def _start_failed(self, group: _Group, failure: CallFailure) -> None:
+        """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
         group.failure = failure
         group.failures += 1
         delay = min(_LONGEST_BACK_OFF, _BACK_OFF * 2 ** min(group.failures - 1, 10))
@@ -325,30 +378,6 @@ class LocalPool:
         elif waiter is not None and waiter.is_child:
             group.waiting.popleft()
             waiter.future.set_exception(_again(failure))
-
-    def _launch(self, build: Build, key: str) -> Launch:
-        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory = Path(tempfile.mkdtemp(prefix="worker-", dir=self._work))
-        environment = {
-            "PATH": os.pathsep.join([os.path.dirname(build.runtime.command[0]), "/usr/local/bin", "/usr/bin", "/bin"]),
-            "LANG": "C.UTF-8",
-            "HOME": str(directory),
-            "TMPDIR": str(directory),
-            "ALGORITHMIA_API": self._address,
-            "ALGORITHMIA_API_KEY": key,
-            "ALGORITHMIA_HOME": str(directory / ".algorithmia"),
-            # For programs that the algorithm starts; the worker itself gets flags.
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
-        return Launch(
-            command=build.runtime.command,
-            environment={**environment, **build.runtime.environment},
-            project=build.path.absolute(),
-            directory=directory,
-            max_result=self._settings.max_result_bytes,
-            max_output=self._settings.max_stdout_bytes,
-        )
 
     # -- ending -------------------------------------------------------------------------------------------------
 

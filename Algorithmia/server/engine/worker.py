@@ -16,14 +16,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from . import protocol
 from .base import CallFailure, ContentType, InvalidInput, Result
+from .launch import Launch
 from .protocol import HEADER
 
 log = logging.getLogger("algorithmia.engine")
@@ -38,21 +38,6 @@ _GRACE = 3.0
 _SLACK = 8 * 1024 * 1024
 # How long the socket's last bytes may take to arrive once the process has ended.
 _LAST_BYTES = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What to start. `command` gets the worker's socket, then the rest of the runner's arguments; sizes in bytes.
-
-    directory  the worker's private one, removed when it ends
-    """
-
-    command: tuple[str, ...]
-    environment: dict[str, str]
-    project: Path
-    directory: Path
-    max_result: int
-    max_output: int
 
 
 class _Failure(msgspec.Struct):
@@ -76,6 +61,7 @@ class Worker(asyncio.Protocol):
         self.launch = launch
         self.is_alive = False
         self.idle_since = 0.0
+        self.generation = 0
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,8 +78,8 @@ class Worker(asyncio.Protocol):
         self._is_finished = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
-    async def start(self, timeout: float) -> None:
-        """Start the process and wait until its algorithm has loaded, at most `timeout` seconds.
+    async def start(self, timeout: float) -> str:
+        """Start the process and wait until its algorithm has loaded, at most `timeout` seconds; what it printed.
 
         Raises CallFailure (LoadingError) if that fails; the process is then gone or going. Cancelling kills it.
         """
@@ -125,6 +111,7 @@ class Worker(asyncio.Protocol):
         output = self._take_output()
         if output:
             log.debug("output of load", extra={"project": str(self.launch.project), "output": output[:2000]})
+        return output
 
     async def call(self, content_type: ContentType, body: bytes, seconds: float, timeout: float) -> Result:
         """Run one call, at most `seconds` from now; `timeout` is what the caller asked for, to be told.
@@ -306,17 +293,13 @@ class Worker(asyncio.Protocol):
             reading, writing = os.pipe()
             for_us.callback(os.close, reading)
             for_it.callback(os.close, writing)
-            arguments = (str(theirs.fileno()), str(launch.project), str(launch.max_result), str(os.getpid()))
-            self._process = subprocess.Popen(
+            descriptor = theirs.fileno()
+            arguments = (str(descriptor), str(launch.project), str(launch.max_result), str(launch.sandbox.parent))
+            self._process = launch.sandbox.start(
                 launch.command + arguments,
-                stdin=subprocess.DEVNULL,
+                replace(launch.confinement, descriptors=(descriptor,)),
                 stdout=writing,
                 stderr=writing,
-                cwd=launch.project,
-                env=launch.environment,
-                pass_fds=(theirs.fileno(),),
-                close_fds=True,
-                start_new_session=True,
             )
             for_us.pop_all()
         ours.setblocking(False)
