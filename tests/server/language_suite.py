@@ -78,40 +78,46 @@ class LanguageSuite:
     loses_floats = False
 
     @pytest.fixture(scope="class")
-    def toolchain(self) -> tuple[Language, Environment]:
+    @classmethod
+    def toolchain(cls) -> tuple[Language, Environment]:
         """The language and its preferred environment."""
-        language = _LANGUAGES.find(self.language)
-        assert language is not None, self.language
+        language = _LANGUAGES.find(cls.language)
+        assert language is not None, cls.language
         environment = _LANGUAGES.environments(language)[0]
         if not environment.is_available:
             pytest.skip(f"{environment.display_name}: {environment.problem}")
         return language, environment
 
     @pytest.fixture(scope="class")
-    def template(self, toolchain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+    @classmethod
+    def template(cls, toolchain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
         """A conversation with the template as it is."""
-        yield from self._conversation(toolchain, {}, tmp_path_factory.mktemp("template"))
+        yield from cls._conversation(toolchain, {}, tmp_path_factory.mktemp("template"))
 
     @pytest.fixture(scope="class")
-    def zoo(self, toolchain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+    @classmethod
+    def zoo(cls, toolchain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
         """A conversation with the zoo."""
-        yield from self._conversation(toolchain, self.files, tmp_path_factory.mktemp("zoo"))
+        yield from cls._conversation(toolchain, cls.files, tmp_path_factory.mktemp("zoo"))
 
-    def _conversation(self, toolchain: Any, files: dict[str, str], place: Path) -> Iterator[Conversation]:
+    @staticmethod
+    def _conversation(toolchain: Any, files: dict[str, str], place: Path) -> Iterator[Conversation]:
         with start(*toolchain, write_project(toolchain[0], files, place / "project"), place) as talk:
             yield talk
 
     @pytest.fixture(scope="class")
-    def hosted(self, toolchain: Any, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Hosted:
+    @classmethod
+    def hosted(cls, toolchain: Any, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Hosted:
         """An account on the platform."""
         return Hosted(server, tmp_path_factory.mktemp("hosted"))
 
     @pytest.fixture(scope="class")
-    def published(self, hosted: Hosted) -> Ask:
+    @classmethod
+    def published(cls, hosted: Hosted) -> Ask:
         """The zoo, created, cloned, pushed, built and published: a function that calls it."""
-        hosted.create("Zoo", self.language)
+        hosted.create("Zoo", cls.language)
         directory = hosted.clone("Zoo")
-        lay_over(directory, self.files, "Zoo", hosted.name)
+        lay_over(directory, cls.files, "Zoo", hosted.name)
         hosted.push("Zoo", directory)
         assert hosted.publish("Zoo") == "0.1.0"
         return lambda content_type, value: hosted.call("Zoo/0.1.0", content_type, value)

@@ -1,0 +1,66 @@
+"""What several languages do alike: find a program, ask its version, find a project's entry point."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from .base import BuildProblem
+
+_USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
+# Always visible to confined processes; what lives elsewhere has to be named.
+_SYSTEM = ("/usr/", "/bin/", "/lib/", "/lib64/")
+
+
+def programs(*names: str) -> list[str]:
+    """The programs with one of these names on the PATH and in the usual places, first found first, none twice."""
+    found: dict[str, str] = {}
+    for directory in (*os.environ.get("PATH", "").split(os.pathsep), *_USUAL):
+        for name in names:
+            path = shutil.which(name, path=directory) if os.path.isabs(directory) else None
+            if path:
+                found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def output_of(*command: str) -> str | None:
+    """What `command` prints; None if it can't be run or fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def outside_system(*paths: str) -> tuple[str, ...]:
+    """Those of `paths` that a confined process wouldn't see by itself."""
+    return tuple(dict.fromkeys(path for path in paths if not (path + "/").startswith(_SYSTEM)))
+
+
+def algorithm_name(project: Path) -> str:
+    """The member ``algoname`` of the project's ``algorithmia.conf``. Raises BuildProblem."""
+    try:
+        name = json.loads((project / "algorithmia.conf").read_bytes())["algoname"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = None
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        raise BuildProblem("algorithmia.conf must be a JSON object whose member algoname is the algorithm's name")
+    return name
+
+
+def entry_point(project: Path, suffixes: Iterable[str]) -> str:
+    """The file, relative to `project`, that holds the algorithm: ``src/NAME`` or ``src/Algorithm`` with one of
+    `suffixes`. Raises BuildProblem if there is none."""
+    suffixes = tuple(suffixes)
+    name = algorithm_name(project)
+    for stem in dict.fromkeys((name, "Algorithm", "algorithm")):
+        for suffix in suffixes:
+            if (project / "src" / (stem + suffix)).is_file():
+                return f"src/{stem}{suffix}"
+    raise BuildProblem(
+        f"there is no src/{name}{suffixes[0]} (nor src/Algorithm{suffixes[0]}): the algorithm's code goes there"
+    )

@@ -1,0 +1,208 @@
+"""JavaScript: what every language must do, the ways a module may export, npm."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from language_suite import LanguageSuite, start, write_project
+from runner_conversation import Conversation, Ended
+
+from Algorithmia.server.languages import Languages
+from Algorithmia.server.languages.base import BuildProblem
+
+LANGUAGES = Languages()
+ZOO = """
+let loads = 0;
+exports.load = async () => {
+    loads += 1;
+    console.log("loading");
+    return { calls: 0 };
+};
+exports.apply = (input, state) => {
+    if (typeof input === "string") return "hello " + input;
+    if (Buffer.isBuffer(input)) return Buffer.from(input).reverse();
+    if (input === null) return null;
+    switch (input.do) {
+        case "echo": return input.value;
+        case "bytes": return Uint8Array.from({ length: 256 }, (_, i) => i);
+        case "fail": throw new Error(input.value);
+        case "fail-typed": throw Object.assign(new Error(input.value), { error_type: "UnsupportedError" });
+        case "print": console.log(input.value); return "printed";
+        case "state": state.calls += 1; return { loads, calls: state.calls };
+        case "exit": process.exit(3);
+    }
+};
+"""
+
+
+class TestJavaScript(LanguageSuite):
+    language = "javascript"
+    files = {"src/__ALGO__.js": ZOO}
+    traced = "(src/__ALGO__.js:"
+    loses_floats = True
+
+
+Run = Callable[..., Conversation]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A function that starts a project of these files: ``run(files={...})`` or ``run("source of src/Zoo.js")``."""
+    language = LANGUAGES.all["javascript"]
+    environment = LANGUAGES.environments(language)[0]
+    if not environment.is_available:
+        pytest.skip(environment.problem)
+    with ExitStack() as stack:
+
+        def begin(source: str = "", files: dict[str, str] | None = None) -> Conversation:
+            project = write_project(language, files or {"src/__ALGO__.js": source}, tmp_path / "project")
+            return stack.enter_context(start(language, environment, project, tmp_path))
+
+        yield begin
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "exports.apply = function (input, cb) { cb(null, 'hello ' + input); };",
+        "exports.apply = (input, cb) => { setTimeout(() => cb(null, 'hello ' + input), 5); return {}; };",
+        "exports.apply = async (input, cb) => { cb(null, 'hello ' + input); cb(null, 'twice'); cb('thrice'); };",
+        "exports.apply = async (input) => { await null; return 'hello ' + input; };",
+        "module.exports = (input) => 'hello ' + input;",
+        "module.exports = async function (input) { return 'hello ' + input; };",
+        "module.exports = new (class { greet(x) { return 'hello ' + x; } apply(x) { return this.greet(x); } })();",
+        "exports.load = () => 'hello '; exports.apply = (input, state, cb) => cb(null, state + input);",
+        "exports.load = () => {}; exports.apply = (input, cb) => cb(null, 'hello ' + input);",
+        "Greeting = 'hello '; exports.apply = (...all) => Greeting + all[0];",
+    ],
+)
+def test_forms_of_apply(run: Run, source: str) -> None:
+    talk = run(source)
+    for _ in range(3):
+        assert talk.ask("text", "x").result() == ("text", "hello x")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"src/__ALGO__.js": "", "src/__ALGO__.mjs": "export function apply(x) { return 'hello ' + x; }"},
+        {"src/__ALGO__.js": "", "src/__ALGO__.mjs": "export default (x) => 'hello ' + x;"},
+        {"src/__ALGO__.js": "", "src/Algorithm.cjs": "exports.apply = (x) => 'hello ' + x;"},
+        {
+            "package.json": '{"type": "module"}',
+            "src/other.js": "export const greeting = 'hello ';",
+            "src/__ALGO__.js": "import { greeting } from './other.js';\nexport const apply = async (x) => greeting + x;",
+        },
+    ],
+    ids=["mjs", "default", "Algorithm.cjs", "type-module"],
+)
+def test_kinds_of_modules(run: Run, files: dict[str, str]) -> None:
+    assert run(files=files).ask("text", "x").result() == ("text", "hello x")
+
+
+@pytest.mark.parametrize(
+    "source, message, error_type, trace",
+    [
+        ("exports.apply = (x, cb) => cb('just text');", "just text", "AlgorithmError", "[None]"),
+        ("exports.apply = async () => { throw new RangeError('far'); };", "far", "AlgorithmError", "RangeError: far"),
+        ("exports.apply = (x, cb) => setTimeout(() => { throw new Error('late'); }, 1);", "late", "AlgorithmError", "late"),
+        ("exports.apply = () => { throw {message: 'm', errorType: 'MyError'}; };", "m", "MyError", "[None]"),
+        ("exports.apply = () => { throw null; };", "null", "AlgorithmError", "[None]"),
+        ("exports.apply = () => { throw new Error('a', {cause: new Error('b')}); };", "a", "AlgorithmError", "Caused by: Error: b"),
+        ("exports.apply = () => 10n;", "the result can't be written as JSON: Do not know how to serialize a BigInt", "AlgorithmError", ""),
+        ("exports.apply = () => () => 1;", "the result can't be written as JSON: it is a function", "AlgorithmError", ""),
+        ("exports.apply = () => { const a = []; a.push(a); return a; };", "the result can't", "AlgorithmError", "circular"),
+    ],
+)  # fmt: skip
+def test_errors(run: Run, source: str, message: str, error_type: str, trace: str) -> None:
+    talk = run(source)
+    for _ in range(2):
+        error = talk.ask("text", "x").failure()
+        assert error["message"].startswith(message) and error["error_type"] == error_type, error
+        assert trace in error["stacktrace"], error
+        assert "runner.cjs" not in error["stacktrace"] and "node:internal" not in error["stacktrace"], error
+
+
+def test_results(run: Run) -> None:
+    talk = run("exports.apply = (x) => eval(x);")
+    assert talk.ask("text", "undefined").result() == ("json", None)
+    assert talk.ask("text", "new Float32Array([1]).buffer").result() == ("binary", b"\0\0\x80\x3f")
+    assert talk.ask("text", "new Float32Array([1, 2]).subarray(0, 1)").result() == ("binary", b"\0\0\x80\x3f")
+    assert talk.ask("text", "({a: undefined, b: new Date(0)})").result() == (
+        "json",
+        {"b": "1970-01-01T00:00:00.000Z"},
+    )
+
+
+@pytest.mark.parametrize(
+    "source, reason",
+    [
+        ("exports.other = 1;", "src/Zoo.js exports no function apply"),
+        ("exports.apply = ;", "SyntaxError"),
+        ("require('nowhere');", "Cannot find module 'nowhere'"),
+        ("exports.apply = () => 1; exports.load = async () => { throw new Error('no model'); };", "no model"),
+        ("console.log('bye'); process.exit(7);", "bye"),
+    ],
+)
+def test_a_module_that_does_not_load(run: Run, source: str, reason: str) -> None:
+    with pytest.raises(Ended, match=reason) as ended:
+        run(source)
+    assert ended.value.status == (7 if "exit" in source else 1)
+
+
+def test_a_package_that_lies_in_the_project(run: Run) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not on this machine: install the Debian package npm")
+    talk = run(
+        files={
+            "package.json": json.dumps({"dependencies": {"greeter": "file:./greeter"}}),
+            "greeter/package.json": json.dumps({"name": "greeter", "version": "1.0.0", "main": "index.js"}),
+            "greeter/index.js": "exports.greet = (x) => 'hello ' + x;",
+            "src/__ALGO__.js": "const { greet } = require('greeter');\nexports.apply = greet;",
+        }
+    )
+    assert talk.ask("text", "x").result() == ("text", "hello x")
+
+
+def project(tmp_path: Path, package: Any) -> Path:
+    text = package if isinstance(package, str) else json.dumps(package)
+    return write_project(LANGUAGES.all["javascript"], {"package.json": text}, tmp_path / str(len(text)))
+
+
+def test_what_dependencies_depend_on(tmp_path: Path) -> None:
+    language = LANGUAGES.all["javascript"]
+    environment = LANGUAGES.environments(language)[0]
+
+    def key(package: Any) -> str | None:
+        return language.dependency_key(project(tmp_path, package), environment)
+
+    wanted = {"dependencies": {"left-pad": "1.3.0"}}
+    assert key({}) is None and key({"dependencies": {}}) is None
+    assert key(wanted) == key({**wanted, "version": "2.0.0", "description": "other"})
+    assert key(wanted) != key({"dependencies": {"left-pad": "1.2.0"}})
+    locked = project(tmp_path, {**wanted, "version": "1"})
+    before = language.dependency_key(locked, environment)
+    (locked / "package-lock.json").write_text("{}")
+    assert language.dependency_key(locked, environment) != before
+    (locked / "node_modules").mkdir()
+    assert language.dependency_key(locked, environment) is None
+    for broken in ("{", "[]", '{"dependencies": []}'):
+        with pytest.raises(BuildProblem, match=r"package\.json"):
+            key(broken)
+
+
+def test_a_project_without_an_entry_point(tmp_path: Path) -> None:
+    language = LANGUAGES.all["javascript"]
+    environment = LANGUAGES.environments(language)[0]
+    empty = write_project(language, {"src/__ALGO__.js": ""}, tmp_path)
+    with pytest.raises(BuildProblem, match=r"no src/Zoo\.js"):
+        language.runtime(empty, environment, None)
+    (empty / "algorithmia.conf").write_text('{"algoname": "../x"}')
+    with pytest.raises(BuildProblem, match="algoname"):
+        language.runtime(empty, environment, None)
