@@ -9,15 +9,12 @@ the name of any module. Syntax: Python 3.6, the oldest that algorithms may use.
 
 import ctypes
 import faulthandler
-import json
 import os
 import resource
-import runpy
 import signal
 import socket
 import sys
 import traceback  # noqa: F401  (calls.describe needs it; see above)
-from importlib import import_module
 from time import perf_counter
 from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035  (Python 3.6)
 
@@ -30,6 +27,7 @@ if _PACKAGE_PARENT not in sys.path:
 from Algorithmia.adk import adk as adk_module  # noqa: E402
 from Algorithmia.adk.adk import ADK  # noqa: E402
 from Algorithmia.adk.calls import InvalidInput, decode_input, describe, encode_result, error_json  # noqa: E402
+from Algorithmia.adk.project import run_project  # noqa: E402
 from Algorithmia.server.engine import protocol  # noqa: E402
 
 _hidden_frames = True
@@ -168,39 +166,6 @@ def restrict(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
-
-
-def entry_module(root: str) -> str:
-    """The project's entry module: ``src.ALGONAME``, else ``src.Algorithm``. Raises Exception if there is neither."""
-    try:
-        with open(os.path.join(root, "algorithmia.conf"), "rb") as handle:
-            name = json.loads(handle.read().decode("utf-8"))["algoname"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Exception("algorithmia.conf must be a JSON object with the member algoname: %s" % error)
-    for candidate in (name, "Algorithm"):
-        if os.path.isfile(os.path.join(root, "src", "%s.py" % candidate)):
-            return "src.%s" % candidate
-    raise Exception("there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there" % name)
-
-
-def run_project(root: str, host: Host) -> None:
-    """Run the project's entry module the way its layout asks for. Returns only if it serves nothing."""
-    module_name = entry_module(root)
-    if os.path.exists(os.path.join(root, ".adk")):
-        runpy.run_module(module_name, run_name="__main__", alter_sys=True)
-        raise Exception(
-            "%s ended without serving: a project with the file .adk ends with ADK(apply).init()"
-            % module_name.replace(".", "/")
-        )
-    module = import_module(module_name)
-    apply_func = getattr(module, "apply", None)
-    if apply_func is None:
-        raise Exception("%s has no function apply" % module_name)
-    load_func = getattr(module, "load", None)
-    # Without .adk, `load` may also be the name of something else entirely.
-    if load_func is not None and adk_module.positional(load_func, "load")[1] > 0:
-        load_func = None
-    host.serve(ADK(apply_func, load_func))
 
 
 def main(arguments: List[str]) -> None:

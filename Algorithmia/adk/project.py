@@ -1,0 +1,49 @@
+"""Finding and running a project's entry module, the same way wherever that happens: on a platform, or on the author's
+machine. Runs on CPython 2.7 and 3.6+."""
+import io
+import json
+import os
+import runpy
+from importlib import import_module
+
+from .adk import ADK, positional
+
+_hidden_frames = True
+
+
+def entry_module(root):
+    # type: (str) -> str
+    """The project's entry module: ``src.ALGONAME``, else ``src.Algorithm``. Raises Exception if there is neither."""
+    try:
+        with io.open(os.path.join(root, "algorithmia.conf"), encoding="utf-8") as handle:
+            name = json.load(handle)["algoname"]
+    except (IOError, OSError, ValueError, KeyError, TypeError) as error:
+        raise Exception("algorithmia.conf must be a JSON object with the member algoname: %s" % error)
+    for candidate in (name, "Algorithm"):
+        if os.path.isfile(os.path.join(root, "src", "%s.py" % candidate)):
+            return "src.%s" % candidate
+    raise Exception("there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there" % name)
+
+
+def run_project(root, host):
+    # type: (str, object) -> None
+    """Run the project's entry module the way its layout asks for; `host` serves it. `root` must be on the path.
+
+    Returns only if `host` does, or if the project serves nothing.
+    """
+    module_name = entry_module(root)
+    if os.path.exists(os.path.join(root, ".adk")):
+        runpy.run_module(module_name, run_name="__main__", alter_sys=True)
+        raise Exception(
+            "%s ended without serving: a project with the file .adk ends with ADK(apply).init()"
+            % module_name.replace(".", "/")
+        )
+    module = import_module(module_name)
+    apply_func = getattr(module, "apply", None)
+    if apply_func is None:
+        raise Exception("%s has no function apply" % module_name)
+    load_func = getattr(module, "load", None)
+    # Without .adk, `load` may also be the name of something else entirely.
+    if load_func is not None and positional(load_func, "load")[1] > 0:
+        load_func = None
+    host.serve(ADK(apply_func, load_func))  # type: ignore[attr-defined]
