@@ -17,6 +17,7 @@ from Algorithmia.server.languages import Languages
 from Algorithmia.server.languages.base import BuildProblem
 
 LANGUAGES = Languages()
+UNWRITABLE = "the result can't be written as JSON: "
 ZOO = """
 let loads = 0;
 exports.load = async () => {
@@ -97,7 +98,7 @@ def test_forms_of_apply(run: Run, source: str) -> None:
         {
             "package.json": '{"type": "module"}',
             "src/other.js": "export const greeting = 'hello ';",
-            "src/__ALGO__.js": "import { greeting } from './other.js';\nexport const apply = async (x) => greeting + x;",
+            "src/__ALGO__.js": "import { greeting } from './other.js';\nexport const apply = (x) => greeting + x;",
         },
     ],
     ids=["mjs", "default", "Algorithm.cjs", "type-module"],
@@ -109,19 +110,19 @@ def test_kinds_of_modules(run: Run, files: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "source, message, error_type, trace",
     [
-        ("exports.apply = (x, cb) => cb('just text');", "just text", "AlgorithmError", "[None]"),
-        ("exports.apply = async () => { throw new RangeError('far'); };", "far", "AlgorithmError", "RangeError: far"),
-        ("exports.apply = (x, cb) => setTimeout(() => { throw new Error('late'); }, 1);", "late", "AlgorithmError", "late"),
-        ("exports.apply = () => { throw {message: 'm', errorType: 'MyError'}; };", "m", "MyError", "[None]"),
-        ("exports.apply = () => { throw null; };", "null", "AlgorithmError", "[None]"),
-        ("exports.apply = () => { throw new Error('a', {cause: new Error('b')}); };", "a", "AlgorithmError", "Caused by: Error: b"),
-        ("exports.apply = () => 10n;", "the result can't be written as JSON: Do not know how to serialize a BigInt", "AlgorithmError", ""),
-        ("exports.apply = () => () => 1;", "the result can't be written as JSON: it is a function", "AlgorithmError", ""),
-        ("exports.apply = () => { const a = []; a.push(a); return a; };", "the result can't", "AlgorithmError", "circular"),
+        ("(x, cb) => cb('just text')", "just text", "AlgorithmError", "[None]"),
+        ("async () => { throw new RangeError('far'); }", "far", "AlgorithmError", "RangeError: far"),
+        ("(x, cb) => setTimeout(() => { throw new Error('late'); }, 1)", "late", "AlgorithmError", "late"),
+        ("() => { throw {message: 'm', errorType: 'MyError'}; }", "m", "MyError", "[None]"),
+        ("() => { throw null; }", "null", "AlgorithmError", "[None]"),
+        ("() => { throw new Error('a', {cause: new Error('b')}); }", "a", "AlgorithmError", "Caused by: Error: b"),
+        ("() => 10n", UNWRITABLE + "Do not know how to serialize a BigInt", "AlgorithmError", ""),
+        ("() => () => 1", UNWRITABLE + "it is a function", "AlgorithmError", ""),
+        ("() => { const a = []; a.push(a); return a; }", UNWRITABLE, "AlgorithmError", "circular"),
     ],
 )  # fmt: skip
 def test_errors(run: Run, source: str, message: str, error_type: str, trace: str) -> None:
-    talk = run(source)
+    talk = run(f"exports.apply = {source};")
     for _ in range(2):
         error = talk.ask("text", "x").failure()
         assert error["message"].startswith(message) and error["error_type"] == error_type, error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
-from ..toolchains import entry_point, outside_system, output_of, programs
+from ..toolchains import entry_point, output_of, outside_system, programs
 
 _HERE = Path(__file__).parent
 _RUNNER = _HERE / "runner.cjs"
@@ -112,7 +112,7 @@ def _package(project: Path) -> dict[str, object]:
     except ValueError as error:
         raise BuildProblem(f"package.json is not JSON: {error}")
     if not isinstance(package, dict) or not all(isinstance(package.get(name, {}), dict) for name in _PACKAGES):
-        raise BuildProblem("package.json must be a JSON object, and each list of dependencies in it one of NAME: VERSION")
+        raise BuildProblem("package.json must be a JSON object, and its lists of dependencies objects NAME: VERSION")
     return package
 
 
@@ -123,7 +123,10 @@ def _wants_packages(project: Path, package: dict[str, object]) -> bool:
 
 def _is_entangled(package: dict[str, object]) -> bool:
     """Whether packages are parts of the project itself."""
-    sources = [str(source) for name in _PACKAGES for source in dict(package.get(name) or {}).values()]  # type: ignore[call-overload]
+    sources: list[str] = []
+    for name in _PACKAGES:
+        wanted = package.get(name)
+        sources += [str(source) for source in wanted.values()] if isinstance(wanted, dict) else []
     return bool(package.get("workspaces")) or any(source.startswith(("file:", "link:", ".", "/")) for source in sources)
 
 
@@ -132,7 +135,7 @@ def _npm(project: Path, environment: Environment, target: Path, cache: Path) -> 
     places = os.pathsep.join((os.path.dirname(environment.program), "/usr/local/bin", "/usr/bin"))
     npm = shutil.which("npm", path=places)
     if npm is None:
-        raise BuildProblem("package.json names packages, and npm is not on this machine: install the Debian package npm")
+        raise BuildProblem("package.json names packages but npm is not on this machine: install the Debian package npm")
     program = os.path.realpath(npm)
     verb = "ci" if any((project / name).is_file() for name in _LOCKS) else "install"
     command = (
