@@ -1,0 +1,1 @@
+"""Java: the runtime's sources are compiled with each project."""
