@@ -176,7 +176,8 @@ def test_the_method_that_suits_the_input(toolchain: Any, tmp_path: Path) -> None
             assert talk.ask("json", value).result() == ("text", expected)
         assert talk.ask("json", "x").result() == ("json", {"x": 0, "y": 0})
         assert talk.ask("text", "void").result() == ("json", None)
-        for value, named in [({"y": 1}, "no field x"), ([1, 2, 3], "apply(int, java.lang.String)"), ({"x": "z"}, "Point")]:
+        named_by = [({"y": 1}, "no field x"), ([1, 2, 3], "apply(int, java.lang.String)"), ({"x": "z"}, "Point")]
+        for value, named in named_by:
             error = talk.ask("json", value).failure()
             assert error["error_type"] == "InputError" and named in error["message"], error
         assert talk.ask("binary", b"x").failure()["error_type"] == "InputError"
@@ -188,7 +189,7 @@ def test_the_method_that_suits_the_input(toolchain: Any, tmp_path: Path) -> None
 
 def test_projects_of_the_development_kit(toolchain: Any, tmp_path: Path) -> None:
     """As the old template has them: a class that isn't public, an inner class as input, a test in the wrong place."""
-    test = "package com.algorithmia.algorithm;\nimport junit.framework.TestCase;\nclass AlgorithmTest extends TestCase {}"
+    test = "package com.algorithmia.algorithm;\nclass AlgorithmTest extends junit.framework.TestCase {}"
     dependency = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>1</version></dependency>"
     pairs = [("com.algorithmia", "adk"), ("com.algorithmia", "algorithmia-client"), ("junit", "junit")]
     files = {
