@@ -1,0 +1,109 @@
+"""Pictures in and out: fetched within limits, decoded without trust, written in the format that the name asks for."""
+import os
+import time
+
+import requests
+
+import Algorithmia
+from Algorithmia.errors import ApiError
+
+MAX_IMAGES = 20
+MAX_BYTES = 25 * 1024 * 1024
+MAX_PIXELS = 50 * 1000 * 1000
+FETCH_SECONDS = 30
+# OpenCV reads this once, before it decodes its first picture: small files may claim enormous sizes.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
+
+import cv2  # noqa: E402
+import numpy  # noqa: E402
+
+_WEB = ("http://", "https://")
+_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class InputError(ValueError):
+    """The input can't be used; the message says why."""
+
+    error_type = "InputError"
+
+
+def read(address):
+    """The bytes behind a data URI or a web address."""
+    if address.lower().startswith(_WEB):
+        return _fetch(address)
+    if "://" not in address:
+        raise InputError("%.200s is neither a data URI (data://.my/folder/picture.jpg) nor a web address" % address)
+    try:
+        with Algorithmia.client().file(address).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except ApiError as error:
+        raise InputError("%.200s can't be read: %s" % (address, error))
+    if len(content) > MAX_BYTES:
+        raise _too_large(address)
+    return content
+
+
+def _fetch(url):
+    pieces, size, until = [], 0, time.time() + FETCH_SECONDS
+    try:
+        with requests.get(url, stream=True, timeout=10, headers={"Accept": "image/*"}) as response:
+            if response.status_code != 200:
+                raise InputError("%.200s answered with status %d" % (url, response.status_code))
+            kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+            if kind.startswith("text/") or kind in ("application/json", "application/xhtml+xml"):
+                raise InputError("%.200s is %.80s, not an image" % (url, kind))
+            for piece in response.iter_content(65536):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise _too_large(url)
+                if time.time() > until:
+                    raise InputError("%.200s took longer than %d seconds to answer" % (url, FETCH_SECONDS))
+    except (requests.RequestException, UnicodeError) as error:
+        raise InputError("%.200s can't be fetched (%s)" % (url, type(error).__name__))
+    return b"".join(pieces)
+
+
+def decode(content, address):
+    """The picture as OpenCV has it (rows of blue, green, red), turned the right way up."""
+    picture = None
+    if content:
+        try:
+            picture = cv2.imdecode(numpy.frombuffer(content, dtype=numpy.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:
+            pass
+    if picture is None:
+        raise InputError(
+            "%.200s is not an image that can be read: PNG, JPEG, WebP or BMP with at most %d million pixels"
+            % (address, MAX_PIXELS // 10**6)
+        )
+    return picture
+
+
+def check_output(uri):
+    """Raise InputError unless a picture can be written to `uri`."""
+    if not isinstance(uri, str) or "://" not in uri or uri.lower().startswith(_WEB + ("file://",)):
+        raise InputError("output must be a data URI such as data://.algo/temp/faces.png, not %.200r" % (uri,))
+    if _extension(uri) not in _FORMATS:
+        raise InputError("output %.200s must end in one of %s" % (uri, ", ".join(_FORMATS)))
+
+
+def encode(picture, uri):
+    """`picture` in the format that the name of `uri` ends in."""
+    return cv2.imencode(_extension(uri), picture)[1].tobytes()
+
+
+def store(uri, content):
+    """Write `content` to `uri`."""
+    try:
+        Algorithmia.client().file(uri).put(content)
+    except ApiError as error:
+        raise InputError("%.200s can't be written: %s" % (uri, error))
+
+
+def _extension(uri):
+    return os.path.splitext(uri)[1].lower()
+
+
+def _too_large(address):
+    return InputError("%.200s is larger than %d MB" % (address, MAX_BYTES // 2**20))
