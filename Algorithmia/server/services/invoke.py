@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 
 from ..engine.base import Call, CallFailure, ContentType, Engine, InvalidInput, Result
 from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
@@ -60,6 +61,8 @@ class Invoker:
         self._background: set[asyncio.Future[None]] = set()
         self._is_draining = False
         self._drain_by: float | None = None
+        # Told of every call whose algorithm failed.
+        self.on_failure: Callable[[Call, Resolved, CallFailure], None] | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -117,7 +120,7 @@ class Invoker:
         session = self._session(resolved, identity, tree)
         call = Call(resolved.build, content_type, body, options.timeout, session, request_id)
         if options.output == VOID:
-            task = asyncio.get_running_loop().create_task(self._run_unattended(call, tree, identity))
+            task = asyncio.get_running_loop().create_task(self._run_unattended(call, resolved, tree, identity))
             self._keep(task)
             return call_documents.accepted(request_id)
         try:
@@ -126,7 +129,7 @@ class Invoker:
             raise _invalid(problem) from None
         except CallFailure as problem:
             result, failure = None, problem
-            _log_failure(call, problem)
+            self._failed(call, resolved, problem)
         finally:
             self._leave(tree, identity)
         about = Circumstances(options, request_id, resolved.source_visible, time.perf_counter() - began)
@@ -156,16 +159,21 @@ class Invoker:
         if self._background:
             await asyncio.wait(self._background, timeout=5.0)
 
-    async def _run_unattended(self, call: Call, tree: _Tree, identity: Identity) -> None:
+    async def _run_unattended(self, call: Call, resolved: Resolved, tree: _Tree, identity: Identity) -> None:
         """Run a call whose answer nobody gets."""
         try:
             await self._engine.call(call)
         except InvalidInput:
             log.info("call with invalid input", extra={"request_id": call.request_id})
         except CallFailure as problem:
-            _log_failure(call, problem)
+            self._failed(call, resolved, problem)
         finally:
             self._leave(tree, identity)
+
+    def _failed(self, call: Call, resolved: Resolved, problem: CallFailure) -> None:
+        _log_failure(call, problem)
+        if self.on_failure is not None:
+            self.on_failure(call, resolved, problem)
 
     # -- call trees ---------------------------------------------------------------------------------------------
 
