@@ -122,12 +122,15 @@ def _prepared(settings: Settings, address: str) -> Platform:
     from sqlalchemy.exc import ArgumentError, DatabaseError
 
     from .db.database import UnknownSchema
+    from .engine.sandbox import NoSandbox
     from .platform import Platform
 
     try:
         platform = Platform(settings, address)
     except (ArgumentError, ImportError) as problem:  # no URL, or no driver for it
         raise StartError(f"can't use the --database: {problem}") from None
+    except NoSandbox as problem:
+        raise StartError(str(problem)) from None
     try:
         platform.prepare()
     except UnknownSchema as problem:

@@ -57,7 +57,7 @@ class Platform:
         self.access = AlgorithmAccess(self.database)
         self.repositories = Repositories(settings.state, settings)
         self.algorithms = Algorithms(self.database, settings)
-        self.sandbox = detect(settings.sandbox)
+        self.sandbox = detect(settings.sandbox, hidden=[settings.home])
         self.engine: Engine = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings)
         self.data.session_is_live = self.invoker.is_live

@@ -12,6 +12,7 @@ from typing import Any
 from Algorithmia.server.auth import SessionKeys
 from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, Result
 from Algorithmia.server.engine.pool import LocalPool
+from Algorithmia.server.engine.sandbox import Sandbox, Unconfined
 from Algorithmia.server.identity import Account, CallContext, Identity
 from Algorithmia.server.languages.python3.language import own_runtime
 from Algorithmia.server.settings import Settings
@@ -156,11 +157,14 @@ def make_project(directory: Path, name: str) -> Path:
 class Keeper:
     """A pool and the zoo: ``await keeper("echo", 1)`` is the decoded result of a call."""
 
+    # What the pools of all keepers start their processes with.
+    sandbox: Sandbox = Unconfined()
+
     def __init__(self, home: Path, **settings: Any) -> None:
         self.home = home
         self.settings = Settings(home=home / "home", **settings)
         self.sessions = SessionKeys()
-        self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions)
+        self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions, self.sandbox)
 
     async def result(
         self,

@@ -5,12 +5,18 @@ A `Sandbox` starts a process. `Unconfined` merely limits it; `Bubblewrap` also s
 
 from __future__ import annotations
 
+import logging
 import os
+import resource
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
+
+log = logging.getLogger("algorithmia.engine")
+
+_PRLIMIT = "/usr/bin/prlimit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Limits:
 
     memory: int = 0
     scratch: int = 0
-    processes: int = 256
+    processes: int = 512
     open_files: int = 1024
     file_size: int = 0
     cpu_seconds: int = 0
@@ -81,6 +87,10 @@ class Sandbox(Protocol):
         Call it on a thread that lives as long as the server: with that thread's end the process ends too."""
         ...
 
+    def status(self, returncode: int) -> int:
+        """How the command ended, from how the started process did: negative for a signal, as `subprocess` has it."""
+        ...
+
     def lend(self, path: Path) -> None:
         """Make what is in `path` writable for processes that get it as `writable`. Blocks. Raises OSError."""
 
@@ -108,8 +118,9 @@ class Unconfined:
         stderr: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         """See `Sandbox.start`."""
+        # Without a namespace of its own, processes would be counted with all others of the server's user.
         return subprocess.Popen(
-            command,
+            limited(command, replace(confinement.limits, processes=0)),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -119,6 +130,10 @@ class Unconfined:
             close_fds=True,
             start_new_session=True,
         )
+
+    def status(self, returncode: int) -> int:
+        """See `Sandbox.status`."""
+        return returncode
 
     def lend(self, path: Path) -> None:
         """See `Sandbox.lend`: processes are the server's user."""
@@ -131,6 +146,47 @@ class NoSandbox(Exception):
     """A sandbox is required and there is none here; the message says why and what to do."""
 
 
-def detect(wanted: str = "auto") -> Sandbox:
-    """The sandbox to use: ``auto`` (the best that works here), ``require`` (raises NoSandbox if none does), ``off``."""
+def limited(command: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
+    """`command`, within `limits` once it runs."""
+    if not os.access(_PRLIMIT, os.X_OK):  # macOS
+        return command
+    wanted = {
+        "nofile": limits.open_files,
+        "nproc": limits.processes,
+        "fsize": limits.file_size,
+        "cpu": limits.cpu_seconds,
+        "as": limits.memory,
+    }
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY:
+        wanted["nofile"] = min(wanted["nofile"], hard)
+    flags = [f"--{name}={value}" for name, value in wanted.items() if value]
+    return (_PRLIMIT, "--core=0", *flags, "--", *command)
+
+
+def detect(wanted: str = "auto", hidden: Iterable[Path] = ()) -> Sandbox:
+    """The sandbox to use: ``auto`` (the best that works here), ``require`` (raises NoSandbox if none does), ``off``.
+
+    hidden  directories that no process may see, even where they lie inside one that it may
+    """
+    if wanted == "off":
+        return Unconfined()
+    if wanted not in ("auto", "require"):
+        raise NoSandbox(f"--sandbox {wanted}: choose auto, require or off")
+    from .bubblewrap import Bubblewrap, find
+
+    reasons = []
+    for program in find():
+        sandbox = Bubblewrap(program, hidden)
+        try:
+            sandbox.probe()
+            sandbox.load_filter(wanted == "require")
+        except NoSandbox as problem:
+            reasons.append(str(problem))
+        else:
+            return sandbox
+    reason = "; ".join(reasons) or "there is no bwrap: install bubblewrap"
+    if wanted == "require":
+        raise NoSandbox(f"algorithms can't be confined here ({reason}). Remedy that, or choose --sandbox auto or off")
+    log.warning("NOT CONFINED: algorithms can read and change whatever the platform's own user can (%s)", reason)
     return Unconfined()

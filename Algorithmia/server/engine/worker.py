@@ -343,7 +343,7 @@ class Worker(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._read_output(_DRAIN_READS)
-        self._settle_failure(exit_failure(self._process.returncode, self._take_output()))
+        self._settle_failure(exit_failure(self.launch.sandbox.status(self._process.returncode), self._take_output()))
         self._close_output()
         self._remove_directory()
         self._on_end(self)

