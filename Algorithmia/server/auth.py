@@ -79,14 +79,19 @@ class Authenticator:
         key = _key_of(request.headers.get("authorization", ""))
         if not key:
             raise NotAuthenticated()
+        identity = await self.identify(key)
+        request.scope["account"] = identity.account.username
+        return identity
+
+    async def identify(self, key: str) -> Identity:
+        """Whom `key` acts for. Raises NotAuthenticated for an unknown one."""
         digest = key_digest(key)
         is_session, identity = self.sessions.find_digest(digest)
         if is_session:
             if identity is None:
                 raise NotAuthenticated("this session key is valid only while its algorithm runs a call")
         else:
-            identity = self._cache.get(digest) or await self._look_up(key, digest)
-        request.scope["account"] = identity.account.username
+            return self._cache.get(digest) or await self._look_up(key, digest)
         return identity
 
     async def _look_up(self, key: str, digest: str) -> Identity:

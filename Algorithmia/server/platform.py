@@ -10,7 +10,9 @@ from .db.database import Database
 from .engine.base import Engine
 from .engine.pool import LocalPool
 from .engine.sandbox import detect
+from .git.hosting import Hosting
 from .git.repositories import Repositories
+from .git.smart_http import Bridge
 from .services.accounts import Accounts
 from .services.algorithm_access import AlgorithmAccess
 from .services.algorithms import Algorithms
@@ -56,6 +58,8 @@ class Platform:
         self.data = HostedData(self.database, self.blobs, settings)
         self.access = AlgorithmAccess(self.database)
         self.repositories = Repositories(settings.state, settings)
+        self.git_hosting = Hosting(self.database, self.access, self.repositories)
+        self.git_bridge = Bridge(self.repositories, settings.max_push_bytes, settings.request_timeout)
         self.algorithms = Algorithms(self.database, settings)
         self.sandbox = detect(settings.sandbox, hidden=[settings.home])
         self.engine: Engine = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
@@ -86,7 +90,7 @@ class Platform:
 
 def create_application(platform: Platform) -> Application:
     """The ASGI application over `platform`."""
-    from .routes import accounts, algo, data, health, insights
+    from .routes import accounts, algo, data, git, health, insights
 
-    routes: list[Route] = [*algo.ROUTES, *data.ROUTES, *accounts.ROUTES, *health.ROUTES, *insights.ROUTES]
+    routes: list[Route] = [*algo.ROUTES, *data.ROUTES, *accounts.ROUTES, *git.ROUTES, *health.ROUTES, *insights.ROUTES]
     return Application(platform, routes)

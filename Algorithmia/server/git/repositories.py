@@ -25,12 +25,12 @@ from ..languages.base import BuildProblem
 from ..settings import Settings
 from . import hooks, sources
 from .program import NAME, UNFINISHED, VERSION_NAMESPACES, Git, GitError
-from .sources import Files, SourceFile
+from .sources import Files, SourceFile, archived_files, given_files
 
 log = logging.getLogger("algorithmia.git")
 
 BRANCH = "master"
-_MASTER = f"refs/heads/{BRANCH}"
+MASTER = f"refs/heads/{BRANCH}"
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -83,11 +83,11 @@ class Repositories:
 
     def head(self, algorithm_id: str) -> str | None:
         """The newest commit of master; None without any, or without a repository."""
-        return self._commit_of(algorithm_id, _MASTER)
+        return self._commit_of(algorithm_id, MASTER)
 
     def version_head(self, algorithm_id: str, version: str) -> str | None:
         """The commit that `version` was published from, as its clone URL gives it; None if it has none."""
-        return self._commit_of(algorithm_id, f"{VERSION_NAMESPACES}/{_checked_number(version)}/{_MASTER}")
+        return self._commit_of(algorithm_id, f"{VERSION_NAMESPACES}/{_checked_number(version)}/{MASTER}")
 
     def has_commit(self, algorithm_id: str, commit: str) -> bool:
         """Whether the repository holds the commit with these 40 hexadecimal digits."""
@@ -148,20 +148,19 @@ class Repositories:
 
     # -- changes
 
-    def create(self, algorithm_id: str, files: Files | Path, message: str, when: int | None = None) -> str:
-        """Make the repository with one commit on master that holds `files` (or what is in a directory), and return it.
+    def create(self, algorithm_id: str, files: Files, message: str, when: int | None = None) -> str:
+        """Make the repository with one commit on master that holds `files`, and return the commit.
 
         when  seconds since the epoch, for a commit that is the same wherever it is made
 
         If there is a repository by now, it stays as it is and its head is returned.
         """
-        given = sources.directory_files(files) if isinstance(files, Path) else sources.given_files(files)
         path = self.path(algorithm_id)
         self._prepare()
         made = self._unfinished / f"{algorithm_id}.{uuid.uuid4().hex}"
         try:
             self.git.run(None, "init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}", str(made))
-            commit = self._import(made, _MASTER, message, NAME, when or int(time.time()), None, given)
+            commit = self._import(made, MASTER, message, NAME, when or int(time.time()), None, given_files(files))
             _sync_tree(made)
             try:
                 os.rename(made, path)
@@ -196,15 +195,13 @@ class Repositories:
         with self.changing(algorithm_id) as held:
             for _ in range(_ATTEMPTS):
                 head = self.head(algorithm_id)
-                if isinstance(content, Path):
-                    files = sources.archived_files(content, self._max_source)
-                else:
-                    files = sources.given_files(content)
+                is_archive = isinstance(content, Path)
+                files = archived_files(content, self._max_source) if is_archive else given_files(content)
                 commit = self._import(repository, reference, message, author, int(time.time()), head, files, held)
                 if head and self._tree(repository, head) == self._tree(repository, commit):
                     self._update(repository, f"delete {reference} {commit}\n", held)
                     return head
-                change = f"update {_MASTER} {commit} {head or '0' * 40}\ndelete {reference} {commit}\n"
+                change = f"update {MASTER} {commit} {head or '0' * 40}\ndelete {reference} {commit}\n"
                 with suppress(GitError):
                     self._update(repository, change, held)
                     return commit
@@ -218,9 +215,9 @@ class Repositories:
             raise ValueError(f"not a commit: {commit!r}")
         with self.changing(algorithm_id) as held:
             repository = self.path(algorithm_id)
-            self.git.run(repository, "symbolic-ref", f"{space}/HEAD", f"{space}/{_MASTER}", held=held)
+            self.git.run(repository, "symbolic-ref", f"{space}/HEAD", f"{space}/{MASTER}", held=held)
             self._update(
-                repository, f"update refs/tags/{version} {commit}\nupdate {space}/{_MASTER} {commit}\n", held
+                repository, f"update refs/tags/{version} {commit}\nupdate {space}/{MASTER} {commit}\n", held
             )
 
     def tidy(self, algorithm_id: str) -> None:

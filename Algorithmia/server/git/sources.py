@@ -188,14 +188,13 @@ def given_files(files: Files) -> Iterator[SourceFile]:
         yield SourceFile(path, _PROGRAM if is_program else _FILE, len(data), io.BytesIO(data))
 
 
-def directory_files(directory: Path) -> Iterator[SourceFile]:
-    """The files below `directory`, in the order of their names, without what Python leaves behind."""
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            name = path.relative_to(directory).as_posix().encode("utf-8")
-            mode = _PROGRAM if os.access(path, os.X_OK) else _FILE
-            with open(path, "rb") as content:
-                yield SourceFile(name, mode, os.fstat(content.fileno()).st_size, content)
+def directory_contents(directory: Path) -> dict[str, bytes | tuple[bytes, bool]]:
+    """The files below `directory`, which is trusted and small, without what Python leaves behind."""
+    return {
+        path.relative_to(directory).as_posix(): (path.read_bytes(), os.access(path, os.X_OK))
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def archived_files(archive: Path, max_bytes: int) -> Iterator[SourceFile]:
