@@ -1,7 +1,8 @@
-"""Bounds on what uvicorn leaves open: the size of a request's head, and how long a client may keep one waiting.
+"""uvicorn's connections with bounds on what it leaves open, and with answers that leave in one piece.
 
-Without them, a client without any credentials could fill the memory with one endless header, or take every file
-descriptor with connections on which nothing ever comes.
+Bounds: the size of a request's head, and how long a client may keep one waiting. Without them, a client without any
+credentials could fill the memory with one endless header, or take every file descriptor with connections on which
+nothing ever comes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 64 * 1024
 _LONGEST_PAUSE = 10.0
 _MOST_FILES = 65536
+_MUCH = 16 * 1024
 
 _TOO_LARGE = b"the head of the request is too large"
 _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -23,11 +25,55 @@ _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r
 )
 
 
+class _JoinedWrites:
+    """A transport whose small writes of one turn of the event loop leave together.
+
+    uvicorn writes the head of an answer and its body one by one: each would be a packet, and wake the client up.
+    """
+
+    __slots__ = ("_call_soon", "_is_scheduled", "_pending", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._call_soon = loop.call_soon
+        self._pending: list[bytes] = []
+        self._is_scheduled = False
+
+    def write(self, data: bytes) -> None:
+        """Write `data` before this turn of the loop ends; at once if there is much of it."""
+        if not data:
+            return
+        self._pending.append(data)
+        if len(data) > _MUCH:
+            self._flush()
+        elif not self._is_scheduled:
+            self._is_scheduled = True
+            self._call_soon(self._flush_scheduled)
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush_scheduled(self) -> None:
+        self._is_scheduled = False
+        self._flush()
+
+    def _flush(self) -> None:
+        pending = self._pending
+        if pending:
+            self._pending = []
+            self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedConnection(HttpToolsProtocol):
     """uvicorn's protocol, counting what comes besides bodies, and remembering when something came."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         # What came since the last sign of a request or of its body: head, trailers, chunk extensions.
         self._head_bytes = 0
         self._heard = self._head_since = self.loop.time()
