@@ -141,6 +141,17 @@ def normalize_address(text):
     return native(address)
 
 
+def git_address(address, profile=None):
+    # type: (str, Optional[str]) -> str
+    """Base address of the git hosting that belongs to the API at `address`: what `profile` says under ``git_server``,
+    else the API's address with ``git.`` for ``api.``, else the API's own."""
+    table = _tables(config_path()).get(profile, {}) if profile else {}
+    given = table.get("git_server")
+    if given and isinstance(given, string_types):
+        return normalize_address(given)
+    return address.replace("//api.", "//git.", 1)
+
+
 def resolve(
     api_key=None,  # type: Optional[str]
     api_address=None,  # type: Optional[str]

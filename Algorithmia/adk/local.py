@@ -15,6 +15,10 @@ from . import adk as adk_module
 from .calls import BINARY, InvalidInput, decode_input, describe, encode_result
 from .project import run_project
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # noqa: F401
+
 _hidden_frames = True
 
 
@@ -42,7 +46,8 @@ class OneCall(object):
         except Exception:
             self.answer({"error": describe(sys.exc_info())})
         else:
-            value = base64.b64encode(result).decode("ascii") if content_type == BINARY else json.loads(result.decode())
+            is_binary = content_type == BINARY
+            value = base64.b64encode(result).decode("ascii") if is_binary else json.loads(result.decode("utf-8"))
             duration = max(time.time() - began, 0.0)
             self.answer({"result": value, "metadata": {"content_type": content_type, "duration": duration}})
 
@@ -63,7 +68,8 @@ def main(arguments):
     # type: (list) -> None
     """Run the project in the working directory: see the module's first lines for `arguments`."""
     content_type, answer_path = arguments
-    body = getattr(sys.stdin, "buffer", sys.stdin).read()
+    stdin = getattr(sys.stdin, "buffer", sys.stdin)  # type: Any
+    body = stdin.read()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)

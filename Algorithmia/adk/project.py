@@ -6,6 +6,7 @@ import os
 import runpy
 from importlib import import_module
 
+from .._compat import native
 from .adk import ADK, positional
 
 _hidden_frames = True
@@ -21,7 +22,7 @@ def entry_module(root):
         raise Exception("algorithmia.conf must be a JSON object with the member algoname: %s" % error)
     for candidate in (name, "Algorithm"):
         if os.path.isfile(os.path.join(root, "src", "%s.py" % candidate)):
-            return "src.%s" % candidate
+            return native("src.%s" % candidate)  # runpy of 2.7 refuses unicode
     raise Exception("there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there" % name)
 
 

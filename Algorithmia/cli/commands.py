@@ -1,94 +1,7 @@
 """The command line as data: every command, its arguments and its help. The parser, `docs/reference/cli.md` and the
-completion scripts are made from this table. It imports nothing but the standard library's smallest parts."""
-
-
-class Argument(object):
-    """One argument of a command: its flags (or name) and the options that argparse takes."""
-
-    def __init__(self, *flags, **options):
-        self.flags = flags
-        self.options = options
-
-    @property
-    def is_option(self):
-        # type: () -> bool
-        return self.flags[0].startswith("-")
-
-    @property
-    def label(self):
-        # type: () -> str
-        """How the reference and the usage write it: ``-o FILE, --output FILE``."""
-        metavar = self.options.get("metavar")
-        if not self.is_option:
-            return str(metavar or self.flags[0].upper())
-        value = " " + str(metavar) if metavar else ""
-        return ", ".join(flag + value for flag in self.flags)
-
-
-class Command(object):
-    """One command.
-
-    name, aliases  what is typed
-    handler        ``module:function`` under this package; called with (args, env), returns an exit status or None
-    help           one line
-    description    more, for ``algo help NAME``
-    arguments      list of `Argument`
-    variadic       name of the positional argument that takes whatever stands between and after the options
-    usage          replaces argparse's, where that would mislead
-    examples       lines of a shell
-    actions        commands below this one
-    passes_on      whether unknown options are somebody else's to judge
-    """
-
-    def __init__(self, name, help, handler=None, aliases=(), description="", arguments=(), variadic=None, usage=None,
-                 examples=(), actions=(), passes_on=False):
-        self.name = name
-        self.help = help
-        self.handler = handler
-        self.aliases = aliases
-        self.description = description
-        self.arguments = arguments
-        self.variadic = variadic
-        self.usage = usage
-        self.examples = examples
-        self.actions = actions
-        self.passes_on = passes_on
-
-
-def _input(kind, from_file=False):
-    """Parser of an input option's value: keeps which option it was."""
-
-    def parse(value):
-        # type: (str) -> tuple
-        return kind, from_file, value
-
-    return parse
-
-
-def seconds(text):
-    """A positive number of seconds; whole ones stay whole."""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError(text)
-    return int(number) if number == int(number) else number
-
-
-def positive(text):
-    # type: (str) -> int
-    """A whole number above zero."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _input_option(short, long, kind, from_file, help):
-    # type: (str, str, str, bool, str) -> Argument
-    return Argument(
-        short, long, dest="inputs", action="append", type=_input(kind, from_file),
-        metavar="FILE" if from_file else "X", help=help,
-    )  # fmt: skip
-
+completion scripts are made from this table. It imports nothing but what the table is written with."""
+from . import algorithm_commands
+from .command import DATA_OPTIONS, LITERAL_DATA, Argument, Command, positive, seconds
 
 GLOBAL_OPTIONS = (
     Argument("--profile", metavar="NAME", help="use this profile; may stand anywhere on the line"),
@@ -125,16 +38,9 @@ RUN = Command(
     description="Give the input with exactly one of -d -D -t -T -j -J -b -B. A FILE of - is standard input. JSON "
     "results are indented on a terminal and compact elsewhere; binary results are written as they are.",
     usage="algo run [options] OWNER/NAME[/VERSION]",
-    arguments=(
-        Argument("algorithm", metavar="OWNER/NAME[/VERSION]", help="the algorithm to call"),
-        _input_option("-d", "--data", "auto", False, "input: JSON if it parses as JSON, else text, else binary"),
-        _input_option("-D", "--data-file", "auto", True, "same, from a file"),
-        _input_option("-t", "--text", "text", False, "input: text"),
-        _input_option("-T", "--text-file", "text", True, "same, from a file"),
-        _input_option("-j", "--json", "json", False, "input: JSON"),
-        _input_option("-J", "--json-file", "json", True, "same, from a file"),
-        _input_option("-b", "--binary", "binary", False, "input: binary"),
-        _input_option("-B", "--binary-file", "binary", True, "same, from a file"),
+    arguments=(Argument("algorithm", metavar="OWNER/NAME[/VERSION]", help="the algorithm to call"),)
+    + DATA_OPTIONS
+    + (
         Argument("--timeout", type=seconds, metavar="SECONDS", help="how long the algorithm may run (default: 300)"),
         Argument("--debug", action="store_true", help="print the algorithm's own output, too, on standard error"),
         Argument("--no-debug", dest="debug", action="store_false", help="don't (the default)"),
@@ -144,6 +50,7 @@ RUN = Command(
         Argument("-s", "--silence", action="store_true", help="no notices, such as how long the call took"),
         Argument("--force", action="store_true", help="print a binary result even on a terminal"),
     ),
+    literal=LITERAL_DATA,
     examples=(
         'algo run demo/Hello -d "HAL 9000"',
         "algo run nlp/LDA/1.0.0 -J documents.json --timeout 60 --output topics.json",
@@ -331,12 +238,18 @@ HELP = Command(
     examples=("algo help", "algo help cp"),
 )
 
-COMMANDS = (AUTH, RUN, LS, MKDIR, RMDIR, RM, CP, CAT, SERVE, LOCAL, USERS, COMPLETION, HELP)
+ALL = (
+    (AUTH, RUN, LS, MKDIR, RMDIR, RM, CP, CAT)
+    + algorithm_commands.COMMANDS
+    + (SERVE, LOCAL, USERS, COMPLETION, HELP, algorithm_commands.GIT_CREDENTIAL)
+)
+# Those that are listed.
+COMMANDS = tuple(command for command in ALL if not command.is_hidden)
 
 
 def find(name):
     """The command called `name`, by name or alias; None if there is none."""
-    for command in COMMANDS:
+    for command in ALL:
         if name == command.name or name in command.aliases:
             return command
     return None

@@ -90,3 +90,20 @@ class OutputFile(object):
         from ..transfer import write_local
 
         write_local(io.BytesIO(encode(data)), os.path.realpath(self.path))
+
+
+def write_table(env, titles, rows):
+    """Print rows of short texts under `titles`, which are for people: left out in a pipe."""
+    lines = ([titles] if env.stdout_isatty else []) + list(rows)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))] if lines else []
+    for line in lines:
+        cells = [safe_for_terminal(env, text).ljust(widths[column]) for column, text in enumerate(line)]
+        env.out("  ".join(cells).rstrip())
+
+
+def write_pairs(env, pairs):
+    """Print names and values, a pair a line; those without a value are left out."""
+    shown = [(name, value) for name, value in pairs if value not in (None, "")]
+    width = max([len(name) for name, _ in shown] or [0]) + 1
+    for name, value in shown:
+        env.out("%s  %s" % ((name + ":").ljust(width), safe_for_terminal(env, "%s" % (value,))))

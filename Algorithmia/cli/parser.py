@@ -8,9 +8,6 @@ from .. import _version
 from . import commands
 from .context import UsageError, terminal_width
 
-# Options of `run` whose value may be anything, so also something that looks like an option.
-_LITERAL = frozenset(["-d", "--data", "-t", "--text", "-j", "--json", "-b", "--binary"])
-
 
 class ParserExit(Exception):
     """Raised where argparse would end the process with status 0, after printing help."""
@@ -75,29 +72,30 @@ def build(env):
     )
     root.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     index = {}  # type: dict
-    _add(root, commands.COMMANDS, (), common, formatter, index)
+    _add(root, commands.ALL, (), common, formatter, index)
     return root, index
 
 
 def _add(parent, table, names, common, formatter, index):
     choices = parent.add_subparsers(
         dest="action" if names else "command",
-        metavar=None if not names else "ACTION",
+        metavar="ACTION" if names else "COMMAND",
         title="commands" if not names else "actions",
         parser_class=type(parent),
     )
     choices.required = bool(names)
     for command in table:
         description = command.description or command.help[:1].upper() + command.help[1:] + "."
+        listed = {"help": command.help + (" (also: %s)" % ", ".join(command.aliases) if command.aliases else "")}
         parser = choices.add_parser(
             command.name,
             prog=" ".join(("algo",) + names + (command.name,)),
-            help=command.help + (" (also: %s)" % ", ".join(command.aliases) if command.aliases else ""),
             description=description,
             usage=command.usage,
             epilog="examples:\n" + "\n".join("  " + line for line in command.examples) if command.examples else None,
             parents=[common],
-            formatter_class=formatter
+            formatter_class=formatter,
+            **({} if command.is_hidden else listed)
         )
         index[names + (command.name,)] = parser
         if command.actions:
@@ -149,9 +147,9 @@ def _take_extras(args, command, extras, index):
 
 
 def _hoist(words):
-    """Take ``--profile`` and ``--debug-errors`` out of any position, spell aliases out, and join values to `run`'s
-    input options that argparse would take for options. Returns the words left, the profile, and whether to debug."""
-    rest, profile, debug_errors, command = [], None, False, ""
+    """Take ``--profile`` and ``--debug-errors`` out of any position, spell aliases out, and join values that
+    argparse would take for options to theirs. Returns the words left, the profile, and whether to debug."""
+    rest, profile, debug_errors, command = [], None, False, None
     remaining = iter(words)
     for word in remaining:
         if word == "--":
@@ -171,9 +169,9 @@ def _hoist(words):
             found = commands.find(word)
             if found is None:
                 raise UsageError(_unknown_command(word), "usage: algo COMMAND [options]")
-            command = found.name
-            rest.append(command)
-        elif command == "run" and word in _LITERAL:
+            command = found
+            rest.append(command.name)
+        elif command and word in command.literal:
             value = next(remaining, None)
             if value is None:
                 rest.append(word)
@@ -183,7 +181,7 @@ def _hoist(words):
                 rest.extend((word, value))
         else:
             rest.append(word)
-    if not command:
+    if command is None:
         rest.append("help")  # no command is a wish for help; argparse of 2.7 would call it an error
     return rest, profile, debug_errors
 

@@ -20,14 +20,14 @@ what is here for one command.
 def render():
     """The page as text."""
     parts = [_INTRODUCTION, "| Command | |\n| --- | --- |\n"]
-    parts.extend("| [`algo %s`](#algo-%s) | %s |\n" % (c.name, c.name, c.help) for c in commands.COMMANDS)
+    parts.extend("| [`algo %s`](#algo-%s) | %s |\n" % (c.name, c.name, c.help) for c in commands.ALL)
     parts.append("\n## Options of every command\n\n")
     parts.append(_table(commands.GLOBAL_OPTIONS))
     parts.append("| `-h`, `--help` | show the help of a command |\n")
     parts.append("| `--version` | show the version (without a command) |\n")
     parts.append("\n## Exit status\n\n| Status | Meaning |\n| --- | --- |\n")
     parts.extend("| %d | %s |\n" % pair for pair in exit_status.MEANINGS)
-    for command in commands.COMMANDS:
+    for command in commands.ALL:
         parts.extend(_section(command, "algo " + command.name, "##"))
     return "".join(parts)
 

@@ -12,6 +12,28 @@ def connect(args):
     return Client(profile=args.profile)
 
 
+def algorithm(client, text):
+    """The `Algorithm` that `text` names; ``me/NAME`` and ``.my/NAME`` are of the client's own account.
+
+    Raises UsageError if it isn't OWNER/NAME or OWNER/NAME/VERSION.
+    """
+    owner, slash, rest = re.sub("^algo:/*", "", text).lstrip("/").partition("/")
+    try:
+        if slash and owner in ("me", ".my"):
+            uri.AlgorithmRef("me/" + rest)  # before the account is asked for
+            text = "%s/%s" % (client.username(), rest)
+        return client.algo(text)
+    except ValueError as error:
+        raise UsageError("algo: error: %s. Write OWNER/NAME or OWNER/NAME/VERSION" % error)
+
+
+def named_algorithm(client, names):
+    """The `Algorithm` that the first of `names` names, else the one that the project in the working directory is."""
+    from ..project import Project
+
+    return algorithm(client, names[0] if names else Project(".").reference)
+
+
 def full_uri(path):
     # type: (str) -> str
     """`path` as a data URI; without a protocol it is hosted data. Raises UsageError for an unknown protocol."""

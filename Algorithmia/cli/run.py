@@ -6,7 +6,8 @@ from collections import OrderedDict
 
 from .. import errors
 from .._compat import text_type, to_bytes, to_text
-from . import exit_status, failures
+from . import exit_status, failures, remote
+from .building import BuildWatch
 from .context import CliError, UsageError, encode
 from .output import OutputFile, json_text
 
@@ -15,7 +16,7 @@ _JSON = "application/json"
 _BINARY = "application/octet-stream"
 _ANY_STATUS = tuple(range(300, 600))
 _GIVE_ONE = (
-    "algo run: error: give the input with exactly one of -d, -t, -j, -b (a value) or -D, -T, -J, -B (a file, or - for "
+    "%s: error: give the input with exactly one of -d, -t, -j, -b (a value) or -D, -T, -J, -B (a file, or - for "
     "standard input)"
 )
 
@@ -27,27 +28,29 @@ def run(args, env):
     if args.output and args.output != "-":
         target = OutputFile(args.output)
     env.quiet = env.quiet or args.silence
-    algorithm = _algorithm(args)
+    algorithm = _with_options(remote.algorithm(remote.connect(args), args.algorithm), args)
     try:
         if args.response or args.response_body:
             return _print_response(algorithm, body, content_type, args, env, target)
-        document = _document(algorithm.call(body, content_type))
+        with BuildWatch(algorithm, args, env):
+            response = algorithm.call(body, content_type)
+        document = _document(response)
         _print_metadata(document.get("metadata") or {}, "error" in document, args, env)
         if "error" in document:
             raise errors.from_error_member(document["error"])
-        _write_result(document, args, env, target)
+        write_result(document, args, env, target)
     except errors.ApiError as error:
-        return _report(error, env)
+        return report_error(error, env)
     return exit_status.OK
 
 
 # -- input --------------------------------------------------------------------------------------------------------
 
 
-def read_input(inputs, env):
+def read_input(inputs, env, command="algo run"):
     """``(body, content type)`` of the one input that the options give. Raises UsageError for none or several."""
     if len(inputs) != 1:
-        raise UsageError(_GIVE_ONE if not inputs else _GIVE_ONE + "; you gave %d" % len(inputs))
+        raise UsageError(_GIVE_ONE % command + ("; you gave %d" % len(inputs) if inputs else ""))
     kind, from_file, value = inputs[0]
     if not from_file:
         data = encode(value)
@@ -56,21 +59,21 @@ def read_input(inputs, env):
     else:
         with io.open(value, "rb") as handle:
             data = handle.read()
-    return data, _content_type(kind, data, value if from_file else "")
+    return data, _content_type(kind, data, value if from_file else "", command)
 
 
-def _content_type(kind, data, name):
-    # type: (str, bytes, str) -> str
+def _content_type(kind, data, name, command):
+    # type: (str, bytes, str, str) -> str
     where = " in %s" % name if name else ""
     if kind == "auto":
         return detect(data)
     if kind == "json" and not is_json(data):
         quotes = " (JSON has double quotes around strings and keys)" if _looks_like_python(data) else ""
         raise UsageError(
-            "algo run: error: the input%s is not JSON%s; use -t or -b for text or binary" % (where, quotes)
+            "%s: error: the input%s is not JSON%s; use -t or -b for text or binary" % (command, where, quotes)
         )
     if kind == "text" and not _is_text(data):
-        raise UsageError("algo run: error: the input%s is not UTF-8 text; use -b or -B for binary" % where)
+        raise UsageError("%s: error: the input%s is not UTF-8 text; use -b or -B for binary" % (command, where))
     return {"json": _JSON, "text": _TEXT, "binary": _BINARY}[kind]
 
 
@@ -119,16 +122,6 @@ def _is_text(data):
 
 
 # -- the call -----------------------------------------------------------------------------------------------------
-
-
-def _algorithm(args):
-    from ..client import Client
-
-    client = Client(profile=args.profile)
-    try:
-        return _with_options(client.algo(args.algorithm), args)
-    except ValueError as error:
-        raise UsageError("algo run: error: %s. Write OWNER/NAME or OWNER/NAME/VERSION" % error)
 
 
 def _with_options(algorithm, args):
@@ -209,7 +202,8 @@ def _rounded(seconds):
     return "%.1f" % seconds if seconds >= 0.1 else "%.4f" % seconds
 
 
-def _write_result(document, args, env, target):
+def write_result(document, args, env, target):
+    """Write the result in the response `document` to `target`, an `OutputFile`, or print it."""
     result = document.get("result")
     kind = (document.get("metadata") or {}).get("content_type")
     if kind == "void":
@@ -238,7 +232,7 @@ def _emit(data, env, target):
         env.out_bytes(data)
 
 
-def _report(error, env):
+def report_error(error, env):
     """What the platform answered is an API error; what never reached it is reported as everywhere else."""
     if isinstance(error, (errors.UnreachableError, errors.ConfigError)) or type(error) is errors.AlgorithmException:
         return failures.report(error, env)

@@ -1,0 +1,142 @@
+"""An algorithm's project on this machine: whose it is, and its files as one archive."""
+import io
+import json
+import os
+import subprocess
+import tarfile
+
+from ._compat import native
+from .errors import ConfigError
+
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import IO, Any, Dict, Iterator, List, Optional  # noqa: F401
+
+CONF = "algorithmia.conf"
+# Made by tools, by the platform or by this machine; never part of a project.
+_NEVER = frozenset([".git", ".hg", ".svn", ".venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache",
+                    "node_modules", ".DS_Store"])
+
+
+class Project(object):
+    """The project in `directory`. Raises ConfigError if there is none."""
+
+    def __init__(self, directory="."):
+        # type: (str) -> None
+        self.directory = os.path.abspath(native(directory))
+        self._conf = self._read()
+
+    @property
+    def reference(self):
+        # type: () -> str
+        """``OWNER/NAME`` from ``algorithmia.conf``. Raises ConfigError if it doesn't say."""
+        owner = self._conf.get("username")
+        if not owner or "__USER__" in str(owner):
+            raise ConfigError("%s has no member username: it says whose algorithm this is" % self._path(CONF))
+        return "%s/%s" % (native(owner), self.name)
+
+    @property
+    def name(self):
+        # type: () -> str
+        """The algorithm's name. Raises ConfigError if ``algorithmia.conf`` doesn't say."""
+        name = self._conf.get("algoname")
+        if not name:
+            raise ConfigError("%s has no member algoname: it names the algorithm" % self._path(CONF))
+        return native(name)
+
+    @property
+    def language(self):
+        # type: () -> Optional[str]
+        """What ``algorithmia.conf`` says of the language, if anything."""
+        found = self._conf.get("language") or self._conf.get("langauge")  # sic: published templates
+        return native(found) if found else None
+
+    def has(self, *names):
+        # type: (*str) -> bool
+        """Whether the project has the file whose path's parts are `names`."""
+        return os.path.exists(self._path(*names))
+
+    def files(self):
+        # type: () -> List[str]
+        """Paths of the project's files, relative to it and in order: what git would commit where git manages it, else
+        all but what tools leave behind."""
+        return sorted(self._git_files() or self._walked())
+
+    def pack(self, target):
+        # type: (IO[bytes]) -> None
+        """Write the project's files into the file object `target` as a gzipped tar, names relative to the project."""
+        with tarfile.open(fileobj=target, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+            for name in self.files():
+                archive.add(self._path(name), arcname=name, recursive=False, **_anonymous())
+
+    def _git_files(self):
+        # type: () -> Optional[List[str]]
+        """What git would commit here, with changes that aren't committed yet; None where git doesn't manage it."""
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        try:
+            with open(os.devnull) as nothing:
+                process = subprocess.Popen(
+                    command, cwd=self.directory, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+                output = process.communicate()[0]
+        except OSError:  # no git
+            return None
+        if process.returncode:
+            return None
+        names = {native_path(name) for name in output.split(b"\0") if name}
+        # A file that is known to git may have been deleted; a directory is a repository within this one.
+        return [name for name in names if os.path.lexists(self._path(name)) and not self._is_directory(name)]
+
+    def _walked(self):
+        # type: () -> Iterator[str]
+        for folder, folders, names in os.walk(self.directory):
+            folders[:] = [name for name in folders if name not in _NEVER]
+            for name in names:
+                if name not in _NEVER and not name.endswith(".pyc"):
+                    yield os.path.relpath(os.path.join(folder, name), self.directory)
+
+    def _is_directory(self, name):
+        # type: (str) -> bool
+        path = self._path(name)
+        return os.path.isdir(path) and not os.path.islink(path)
+
+    def _path(self, *names):
+        # type: (*str) -> str
+        return os.path.join(self.directory, *names)
+
+    def _read(self):
+        # type: () -> Dict[str, Any]
+        path = self._path(CONF)
+        try:
+            with io.open(path, encoding="utf-8") as handle:
+                document = json.load(handle)
+        except (IOError, OSError) as error:
+            raise ConfigError(
+                "%s is not an algorithm's project: can't read its %s (%s). Name another directory or OWNER/NAME"
+                % (self.directory, CONF, error.strerror or error)
+            )
+        except ValueError as error:
+            raise ConfigError("%s is not valid JSON: %s" % (path, error))
+        if not isinstance(document, dict):
+            raise ConfigError("%s must be a JSON object with the members username and algoname" % path)
+        return document
+
+
+def native_path(name):
+    # type: (bytes) -> str
+    """The bytes of a file's name as the interpreter names files."""
+    fsdecode = getattr(os, "fsdecode", None)
+    return fsdecode(name) if fsdecode else name  # type: ignore[return-value]
+
+
+def _anonymous():
+    # type: () -> Dict[str, Any]
+    """Options of `TarFile.add` that leave out who owns the files here."""
+
+    def clean(member):
+        # type: (tarfile.TarInfo) -> tarfile.TarInfo
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        return member
+
+    return {"filter": clean}
