@@ -4,16 +4,20 @@ API document: Algorithm Management API. Every method returns the parsed answer a
 as attributes (`Document`), as scripts for the 1.x client do. None of these requests is sent twice.
 """
 import json
+import tempfile
+import time
 
 from . import errors
 from .documents import wrap
+from .uri import quote_segment
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Optional  # noqa: F401
+    from typing import Any, Callable, Iterator, List, Optional  # noqa: F401
 
     from ._types import Json, ManagementBase  # noqa: F401
     from .documents import Document  # noqa: F401
+    from .project import Project  # noqa: F401
 else:
     ManagementBase = object
 
@@ -39,6 +43,11 @@ class AlgorithmManagement(ManagementBase):
                       scmsCredentials=scmsCredentials)
         return self._manage("PUT", "", body)
 
+    def delete(self):
+        # type: () -> None
+        """Delete this algorithm with its source and builds. Raises ConflictError once it has a public version."""
+        self._manage("DELETE", "")
+
     def publish(self, details=None, settings=None, version_info=None, source=None, scmsCredentials=None):
         # type: (Optional[Json], Optional[Json], Optional[Json], Optional[Json], Optional[Json]) -> Document
         """Publish the newest successful build as the next version.
@@ -47,17 +56,21 @@ class AlgorithmManagement(ManagementBase):
         """
         body = _given(details=details, settings=settings, version_info=version_info, source=source,
                       scmsCredentials=scmsCredentials)
-        return self._manage("POST", "/versions", body)
+        # Its sample input is run before the answer comes.
+        return self._manage("POST", "/versions", body, read_timeout=None)
 
-    def compile(self):
-        # type: () -> Document
-        """Build the newest source and wait for the build to end."""
-        return self._manage("POST", "/compile", {}, read_timeout=None)
+    def compile(self, force=False):
+        # type: (bool) -> Document
+        """Build the newest source and wait for the build to end: ``compilation.successful`` says how it did.
+
+        force  build it even if it is built already
+        """
+        return self._manage("POST", "/compile", {"force": True} if force else {}, read_timeout=None)
 
     def info(self, algo_hash=None):
         # type: (Optional[str]) -> Document
         """This algorithm, or its version built from commit `algo_hash`."""
-        return self._manage("GET", "/versions/%s" % algo_hash if algo_hash else "")
+        return self._manage("GET", "/versions/" + quote_segment(algo_hash) if algo_hash else "")
 
     def versions(self, limit=None, marker=None, published=None, callable=None):
         # type: (Optional[int], Optional[str], Optional[bool], Optional[bool]) -> Document
@@ -75,14 +88,76 @@ class AlgorithmManagement(ManagementBase):
     def get_build(self, build_id):
         # type: (str) -> Document
         """One build."""
-        return self._manage("GET", "/builds/%s" % build_id)
+        return self._manage("GET", "/builds/" + quote_segment(build_id))
 
     def get_build_logs(self, build_id):
         # type: (str) -> Document
-        """The log of one build under ``logs``."""
-        return self._manage("GET", "/builds/%s/logs" % build_id)
+        """The log of one build under ``logs``. Raises NotFoundError while the build is in progress."""
+        return self._manage("GET", "/builds/%s/logs" % quote_segment(build_id))
 
     build_logs = get_build_logs
+
+    def stream_build_logs(self, build_id):
+        # type: (str) -> Iterator[bytes]
+        """The log of one build, from its beginning and as it grows, in pieces; ends when the build has ended."""
+        subject = "algo://" + self.ref.path
+        path = "%s/builds/%s/logs" % (self.ref.resource_path, quote_segment(build_id))
+        response = self.client.request(
+            "GET", path, {"follow": True}, stream=True, read_timeout=None, retry=False, subject=subject
+        )
+        try:
+            with self.client.reading(subject):
+                # Not by size: every piece is handed on as it comes.
+                for piece in response.stream(None) if response.chunked else response.stream(65536):
+                    if piece:
+                        yield piece
+            response.release_conn()
+        finally:
+            response.close()
+
+    def wait_for_build(self, build_id, on_log=None):
+        # type: (str, Optional[Callable[[bytes], object]]) -> Document
+        """Wait until a build has ended and return it; its ``status`` is ``succeeded`` or ``failed``.
+
+        on_log  called with every piece of the log as it comes
+        """
+        for piece in self.stream_build_logs(build_id):
+            if on_log is not None:
+                on_log(piece)
+        build = self.get_build(build_id)
+        while build["status"] not in ("succeeded", "failed"):
+            time.sleep(1)
+            build = self.get_build(build_id)
+        return build
+
+    def deploy(self, directory=".", message=None):
+        # type: (str, Optional[str]) -> Document
+        """Make the project in `directory` the algorithm's source: a commit, which is built.
+
+        What git would commit there is sent; without git, all but what tools leave behind. Returns at once, with
+        ``commit_sha``, ``build_id`` (see `wait_for_build`) and ``created``, False if nothing has changed.
+        """
+        from .project import Project
+
+        return self.upload_source(Project(directory), message)
+
+    def upload_source(self, project, message=None):
+        # type: (Project, Optional[str]) -> Document
+        """The same for a `Project`."""
+        with tempfile.TemporaryFile() as packed:
+            project.pack(packed)
+            packed.seek(0)
+            response = self.client.request(
+                "PUT",
+                self.ref.resource_path + "/source",
+                {"message": message},
+                packed,
+                "application/gzip",
+                read_timeout=None,
+                retry=False,
+                subject="algo://" + self.ref.path,
+            )
+        return wrap(self.client._parsed(response))
 
     def get_scm_status(self):
         # type: () -> Document
@@ -97,6 +172,16 @@ class AlgorithmManagement(ManagementBase):
         except errors.NotFoundError:
             return False
         return True
+
+    def errors(self):
+        # type: () -> List[Document]
+        """Calls of this algorithm that failed lately, newest first."""
+        return self._manage("GET", "/errors")
+
+    def log(self, since=None, until=None):
+        # type: (Optional[str], Optional[str]) -> Document
+        """Commits of the source under ``commits``, newest first: those after commit `since`, up to commit `until`."""
+        return self._manage("GET", "/log", query={"since": since, "until": until})
 
     def get_algorithm_id(self):
         # type: () -> str
@@ -124,6 +209,17 @@ class AlgorithmManagement(ManagementBase):
             "description": description or " ",
         }
         return self._manage("POST", "/secrets", body, path="/v1/algorithms/" + algorithm_id)
+
+    def update_secret(self, secret_id, short_name=None, secret_value=None, description=None):
+        # type: (str, Optional[str], Optional[str], Optional[str]) -> Document
+        """Change what is given of a secret. The name of its variable stays."""
+        body = _given(short_name=short_name, secret_value=secret_value, description=description)
+        return self._manage("PUT", "/secrets/" + quote_segment(secret_id), body)
+
+    def delete_secret(self, secret_id):
+        # type: (str) -> None
+        """Remove a secret."""
+        self._manage("DELETE", "/secrets/" + quote_segment(secret_id))
 
     def _manage(self, method, rest, body=None, query=None, path=None, **options):
         # type: (str, str, Any, Optional[Json], Optional[str], **Any) -> Any

@@ -8,7 +8,7 @@ from .uri import quote_segment
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Union  # noqa: F401
+    from typing import Any, Dict, List, Optional, Union  # noqa: F401
 
     import requests  # noqa: F401
     from urllib3 import BaseHTTPResponse  # noqa: F401
@@ -111,6 +111,12 @@ class OrganizationMethods(RequestingBase):
         # type: (str) -> List[Document]
         """Recent errors of an algorithm."""
         return self._get("/v1/algorithms/%s/errors" % quote_segment(algorithm_id))
+
+    def algorithms(self, owner=None):
+        # type: (Optional[str]) -> List[Document]
+        """Algorithms of the account `owner` (your own if it is None) that you may see: ``algoname``, ``username``,
+        ``id``."""
+        return self._get("/v1/users/%s/algorithms" % quote_segment(owner or self.username()))
 
     def convert_type_id(self, type_id):
         # type: (str) -> str
