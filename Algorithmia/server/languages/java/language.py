@@ -63,9 +63,7 @@ class Java(Language):
             )
         ]
 
-    def compile(
-        self, project: Path, environment: Environment, dependencies: Path | None, cache: Path
-    ) -> list[Step]:
+    def compile(self, project: Path, environment: Environment, dependencies: Path | None, cache: Path) -> list[Step]:
         """See `Language.compile`."""
         toolchain.entry_class(project, _SOURCES, ".java", self.display_name)
         home = Path(environment.program).parents[1]

@@ -1,5 +1,6 @@
 package com.algorithmia.development;
 
+import com.algorithmia.runner.JavaConversions;
 import com.algorithmia.runner.Runner;
 
 /** The earlier name of what {@link ADK} does. */
@@ -12,6 +13,6 @@ public class Handler<INPUT, OUTPUT> {
 
     /** Answers requests from standard input until it ends. */
     public void serve() {
-        Runner.serve(algorithm);
+        Runner.serve(algorithm, new JavaConversions());
     }
 }

@@ -21,11 +21,16 @@ public final class Runner {
     private Runner() {}
 
     /** {@code Runner CLASS}: serves the algorithm that this class is. */
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) throws IOException {
+        run(arguments[0], new JavaConversions());
+    }
+
+    /** Serves the algorithm that the class of this name is. */
+    public static void run(String name, Conversions conversions) throws IOException {
         prepare();
         Application application;
         try {
-            application = Application.of(Class.forName(arguments[0]));
+            application = Application.of(Class.forName(name), conversions);
         } catch (Throwable failure) {
             refuse(failure);
             return;
@@ -34,10 +39,10 @@ public final class Runner {
     }
 
     /** Serves an algorithm that its own {@code main} made. */
-    public static void serve(Object algorithm) {
+    public static void serve(Object algorithm, Conversions conversions) {
         try {
             prepare();
-            serve(Application.of(algorithm));
+            serve(Application.of(algorithm, conversions));
         } catch (IOException failure) {
             throw new IllegalStateException(failure);
         }

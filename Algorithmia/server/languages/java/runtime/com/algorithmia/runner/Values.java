@@ -16,6 +16,7 @@ import java.io.IOException;
 import java.io.StringReader;
 import java.lang.reflect.Field;
 import java.lang.reflect.Type;
+import java.lang.reflect.TypeVariable;
 import java.math.BigInteger;
 import java.nio.file.Files;
 import java.util.Base64;
@@ -48,7 +49,7 @@ public final class Values {
     }
 
     /** `data` as a value of `type`; a RuntimeException if it isn't one. */
-    static Object read(JsonElement data, Type type) {
+    public static Object read(JsonElement data, Type type) {
         if (type instanceof Class && data.isJsonObject()) {
             checkRequired(data.getAsJsonObject(), (Class<?>) type);
         }
@@ -64,7 +65,7 @@ public final class Values {
     }
 
     /** The answer that says `result`; `declared` is the type that the method says it returns. */
-    static JsonObject answer(Object result, Type declared, boolean isJsonText) throws IOException {
+    public static JsonObject answer(Object result, Type declared, boolean isJsonText) throws IOException {
         if (result instanceof String && isJsonText) {
             return answer("json", parse((String) result));
         }
@@ -84,7 +85,7 @@ public final class Values {
         return answer("binary", new JsonPrimitive(Base64.getEncoder().encodeToString(bytes)));
     }
 
-    public static JsonObject answer(String contentType, JsonElement result) {
+    private static JsonObject answer(String contentType, JsonElement result) {
         JsonObject metadata = new JsonObject();
         metadata.addProperty("content_type", contentType);
         JsonObject answer = new JsonObject();
@@ -97,12 +98,8 @@ public final class Values {
         if (result == null) {
             return JsonNull.INSTANCE;
         }
-        if (declared != Object.class && declared instanceof Class == false) {
-            return declared instanceof java.lang.reflect.TypeVariable
-                    ? GSON.toJsonTree(result, known(result))
-                    : GSON.toJsonTree(result, declared);
-        }
-        return GSON.toJsonTree(result, known(result));
+        boolean isTelling = !(declared instanceof Class) && !(declared instanceof TypeVariable);
+        return GSON.toJsonTree(result, isTelling ? declared : known(result));
     }
 
     // Gson leaves out values of anonymous classes, such as `new HashMap<>() {{ ... }}`.
