@@ -1,0 +1,262 @@
+"""Creating, changing and deleting algorithms. An algorithm's row implies its repository: that is made first.
+
+All methods block.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ..db import schema
+from ..db.database import Database
+from ..db.values import new_id, now_ms
+from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
+from ..git.repositories import Repositories
+from ..identity import Identity
+from ..languages import Languages
+from . import algorithm_settings, templates
+from .algorithm_access import AlgorithmAccess, Viewed, is_id, is_name, require_management
+from .algorithm_settings import PUBLIC
+from .algorithms import Algorithms
+from .builds import Builds
+
+log = logging.getLogger("algorithmia.management")
+
+_MAX_LISTED = 10_000
+_MAX_SUMMARY = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a request to create or change an algorithm says, not yet checked."""
+
+    details: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    sample_input: str | None = None
+
+
+class Management:
+    """The algorithms of a platform, as their owners manage them.
+
+    recycle  ends the workers of an algorithm, given its id
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        languages: Languages,
+        repositories: Repositories,
+        builds: Builds,
+        algorithms: Algorithms,
+        access: AlgorithmAccess,
+        recycle: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._languages = languages
+        self._repositories = repositories
+        self._builds = builds
+        self._algorithms = algorithms
+        self._access = access
+        self._recycle = recycle
+
+    def create(self, identity: Identity, owner: str, name: str, wishes: Wishes) -> Viewed:
+        """Make the algorithm OWNER/NAME with the template of its language as its source.
+
+        Raises NotAuthorized unless the caller is `owner`, Conflict (1002), BadRequest.
+        """
+        if owner not in (identity.account.username, identity.account.id):
+            raise NotAuthorized(
+                "Caller is not authorized to perform the operation: this key makes algorithms of account "
+                f"{identity.account.username}, not of {owner[:60]}"
+            )
+        require_management(identity)
+        owner = identity.account.username
+        if not is_name(name):
+            raise BadRequest(
+                f"name {name[:80]!r} is not an algorithm's: use a letter, then letters, digits and underscores, "
+                "at most 64 in all"
+            )
+        _check_source(wishes.source)
+        details = {"label": name, **algorithm_settings.checked_details(wishes.details)}
+        if wishes.sample_input is not None:
+            details["sample_input"] = wishes.sample_input
+        settings = algorithm_settings.complete(algorithm_settings.checked(wishes.settings), self._languages)
+        self._require_free(identity.account.id, owner, name)
+        language, _ = self._languages.choose(settings)
+        algorithm_id = new_id()
+        message = str(wishes.source.get("initial_commit_message") or "Template")[:1000]
+        self._repositories.create(algorithm_id, templates.filled(language, owner, name), message)
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    schema.algorithms.insert().values(
+                        id=algorithm_id,
+                        account_id=identity.account.id,
+                        name=name,
+                        details=msgspec.json.encode(details).decode(),
+                        settings=msgspec.json.encode(settings).decode(),
+                        created_at=now_ms(),
+                    )
+                )
+        except sa.exc.IntegrityError:
+            self._repositories.delete(algorithm_id)
+            raise _taken(owner, name) from None
+        except BaseException:
+            self._repositories.delete(algorithm_id)
+            raise
+        self._algorithms.invalidate()
+        return self._access.find("", algorithm_id, identity)
+
+    def update(self, viewed: Viewed, identity: Identity, wishes: Wishes) -> Viewed:
+        """Change details and settings; what was published keeps what it was published with. Raises BadRequest."""
+        given_details = algorithm_settings.checked_details(wishes.details)
+        given = algorithm_settings.checked(wishes.settings)
+        _check_source(wishes.source)
+        with self._database.write() as connection:
+            row = locked(connection, viewed)
+            details = {**msgspec.json.decode(row.details), **given_details}
+            if wishes.sample_input is not None:
+                details["sample_input"] = wishes.sample_input
+            before = msgspec.json.decode(row.settings)
+            settings = algorithm_settings.changed(before, given, self._languages)
+            store(connection, viewed.id, details, settings)
+        self._algorithms.invalidate()
+        if settings.get("network_access") != before.get("network_access"):
+            self._recycle(viewed.id)
+        return self._access.find("", viewed.id, identity)
+
+    def delete(self, viewed: Viewed) -> None:
+        """Remove the algorithm with its source, builds and secrets; its workers end.
+
+        Raises Conflict once it has a public version: others may rely on it.
+        """
+        build_ids = self._delete_rows(viewed)
+        self._algorithms.invalidate()
+        self._recycle(viewed.id)
+        # From here on nothing leads to these; a crash leaves them to the next start.
+        self._builds.forget(build_ids)
+        self._repositories.delete(viewed.id)
+
+    def of_account(self, name: str, identity: Identity) -> list[dict[str, str]]:
+        """The algorithms of the account called `name` (or with that id) that the caller may see. Raises NotFound."""
+        accounts, algorithms, versions = schema.accounts, schema.algorithms, schema.versions
+        if not (is_name(name) or is_id(name)):
+            raise _no_user(name)
+        is_public = (
+            sa.select(versions.c.id)
+            .where(versions.c.algorithm_id == algorithms.c.id, versions.c.callability == PUBLIC)
+            .exists()
+        )
+        with self._database.read() as connection:
+            account = connection.execute(
+                sa.select(accounts.c.id, accounts.c.username).where(
+                    sa.or_(accounts.c.username == name, accounts.c.id == name)
+                )
+            ).one_or_none()
+            if account is None:
+                raise _no_user(name)
+            query = sa.select(algorithms.c.id, algorithms.c.name).where(algorithms.c.account_id == account.id)
+            if account.id != identity.account.id and not identity.is_admin:
+                query = query.where(is_public)
+            rows = connection.execute(query.order_by(algorithms.c.name).limit(_MAX_LISTED)).all()
+        return [{"id": row.id, "algoname": row.name, "username": account.username} for row in rows]
+
+    def readme_changed(self, algorithm_id: str, text: str) -> None:
+        """The source has a new README: it becomes the algorithm's summary."""
+        with self._database.write() as connection:
+            found = connection.execute(
+                sa.select(schema.algorithms.c.details).where(schema.algorithms.c.id == algorithm_id).with_for_update()
+            ).scalar()
+            if found is None:
+                return
+            details = msgspec.json.decode(found)
+            details["summary"] = text[:_MAX_SUMMARY]
+            connection.execute(
+                schema.algorithms.update()
+                .where(schema.algorithms.c.id == algorithm_id)
+                .values(details=msgspec.json.encode(details).decode())
+            )
+        self._algorithms.invalidate()
+
+    def recover(self) -> None:
+        """After a crash, before the first request: remove repositories that no algorithm stands for."""
+        with self._database.read() as connection:
+            known = set(connection.execute(sa.select(schema.algorithms.c.id)).scalars())
+        for path in self._repositories.root.glob("*.git"):
+            algorithm_id = path.stem
+            if is_id(algorithm_id) and algorithm_id not in known:
+                log.info("removing a repository without an algorithm", extra={"algorithm_id": algorithm_id})
+                self._repositories.delete(algorithm_id)
+
+    def _delete_rows(self, viewed: Viewed) -> list[str]:
+        """Delete it from the database; ids of the builds that it had."""
+        builds, versions = schema.builds, schema.versions
+        with self._database.write() as connection:
+            locked(connection, viewed)
+            public = sa.and_(versions.c.algorithm_id == viewed.id, versions.c.callability == PUBLIC)
+            if connection.execute(sa.select(versions.c.id).where(public).limit(1)).first() is not None:
+                raise Conflict(
+                    f"{viewed.reference} has public versions, which others may call: it can't be deleted any more"
+                )
+            ids = connection.execute(sa.select(builds.c.id).where(builds.c.algorithm_id == viewed.id)).scalars()
+            build_ids = [str(build_id) for build_id in ids]
+            connection.execute(versions.delete().where(versions.c.algorithm_id == viewed.id))
+            connection.execute(builds.delete().where(builds.c.algorithm_id == viewed.id))
+            connection.execute(schema.algorithms.delete().where(schema.algorithms.c.id == viewed.id))
+        return build_ids
+
+    def _require_free(self, account_id: str, owner: str, name: str) -> None:
+        with self._database.read() as connection:
+            found = connection.execute(
+                sa.select(schema.algorithms.c.id).where(
+                    schema.algorithms.c.account_id == account_id, schema.algorithms.c.name == name
+                )
+            ).scalar()
+        if found is not None:
+            raise _taken(owner, name)
+
+
+def locked(connection: sa.Connection, viewed: Viewed) -> Any:
+    """The algorithm's row, kept as it is by others until the transaction ends. Raises NotFound if it has gone."""
+    row = connection.execute(
+        sa.select(schema.algorithms).where(schema.algorithms.c.id == viewed.id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"algorithm {viewed.reference} not found", Code.ALGORITHM_NOT_FOUND)
+    return row
+
+
+def store(
+    connection: sa.Connection, algorithm_id: str, details: Mapping[str, Any], settings: Mapping[str, Any]
+) -> None:
+    """Write an algorithm's details and settings."""
+    connection.execute(
+        schema.algorithms.update()
+        .where(schema.algorithms.c.id == algorithm_id)
+        .values(details=msgspec.json.encode(details).decode(), settings=msgspec.json.encode(settings).decode())
+    )
+
+
+def _check_source(source: Mapping[str, Any]) -> None:
+    scm = source.get("scm")
+    name = scm.get("id") if isinstance(scm, Mapping) else scm
+    if name not in (None, "", "internal"):
+        raise BadRequest(
+            f"source.scm {str(name)[:60]!r} is not here: this platform hosts the sources itself (scm internal)",
+            Code.SCM_NOT_FOUND,
+        )
+
+
+def _taken(owner: str, name: str) -> Conflict:
+    return Conflict(f"algo://{owner}/{name} exists already; choose another name, or update it", Code.NAME_TAKEN)
+
+
+def _no_user(name: str) -> NotFound:
+    return NotFound(f"no user {name[:60]!r}", Code.USER_NOT_FOUND)
