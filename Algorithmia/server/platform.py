@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from .app import Application, Route
@@ -13,11 +14,21 @@ from .engine.sandbox import detect
 from .git.hosting import Hosting
 from .git.repositories import Repositories
 from .git.smart_http import Bridge
+from .languages import Languages
 from .services.accounts import Accounts
 from .services.algorithm_access import AlgorithmAccess
+from .services.algorithm_documents import AlgorithmDocuments
 from .services.algorithms import Algorithms
+from .services.build_commands import Commands
+from .services.build_records import BuildRecords
+from .services.builds import Builds
+from .services.call_errors import CallErrors
 from .services.data import HostedData
 from .services.invoke import Invoker
+from .services.management import Management
+from .services.publishing import Publishing
+from .services.runtimes import Runtimes
+from .services.secrets import Secrets
 from .settings import Settings
 from .storage.local import LocalBlobStore
 
@@ -60,37 +71,81 @@ class Platform:
         self.repositories = Repositories(settings.state, settings)
         self.git_hosting = Hosting(self.database, self.access, self.repositories)
         self.git_bridge = Bridge(self.repositories, settings.max_push_bytes, settings.request_timeout)
-        self.algorithms = Algorithms(self.database, settings)
+        self.runtimes = Runtimes(settings.state)
+        self.algorithms = Algorithms(self.database, settings, self.runtimes)
         self.sandbox = detect(settings.sandbox, hidden=[settings.home])
-        self.engine: Engine = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
+        pool = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
+        self.engine: Engine = pool
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings)
         self.data.session_is_live = self.invoker.is_live
+        self.languages = Languages()
+        self.builds = Builds(
+            BuildRecords(self.database),
+            self.languages,
+            self.repositories,
+            Commands(self.sandbox, settings),
+            self.runtimes,
+            self.invoker.warm,
+            self.algorithms.invalidate,
+            settings,
+        )
+        self.documents = AlgorithmDocuments(self.database, lambda: self.address, self.builds.log)
+        self.management = Management(
+            self.database,
+            self.languages,
+            self.repositories,
+            self.builds,
+            self.algorithms,
+            self.access,
+            self.recycle,
+        )
+        self.publishing = Publishing(
+            self.database, self.repositories, self.algorithms, self.languages, self.invoker, self.recycle
+        )
+        self.secrets = Secrets(self.database, settings.state / "secrets.key", self.recycle)
+        pool.secrets_of = self.secrets.values_of
+        self.call_errors = CallErrors(self.database)
+        self.invoker.on_failure = self.call_errors.record
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def prepare(self) -> None:
         """Bring database, blob store and catalog up to date; blocking, before the first request."""
         self.database.upgrade()
         self.data.recover()
         self.repositories.recover()
+        self.builds.recover()
         self.algorithms.register_catalog(self.accounts)
+        self.management.recover()
+        self.publishing.recover()
 
     def idle_for(self) -> float:
-        """Seconds since anything was done for anybody: a call whose answer nobody awaits counts too."""
-        if self.invoker.is_busy:
+        """Seconds since anything was done for anybody: calls whose answer nobody awaits, and builds, count too."""
+        if self.invoker.is_busy or self.builds.is_busy:
             self.activity.last = time.monotonic()
         return self.activity.idle_for()
 
+    def recycle(self, algorithm_id: str) -> None:
+        """End the workers of an algorithm as they become idle. Any thread may call."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.engine.recycle, algorithm_id)
+
     async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         await self.engine.start()
+        await self.builds.start()
 
     async def close(self) -> None:
         await self.invoker.drain()
+        await self.builds.close()
         await self.engine.close()
+        await self.call_errors.drain()
         self.database.close()
 
 
 def create_application(platform: Platform) -> Application:
     """The ASGI application over `platform`."""
-    from .routes import accounts, algo, data, git, health, insights
+    from .routes import accounts, algo, algorithms, data, environments, git, health, insights, scms, secrets
 
-    routes: list[Route] = [*algo.ROUTES, *data.ROUTES, *accounts.ROUTES, *git.ROUTES, *health.ROUTES, *insights.ROUTES]
+    modules = (algo, data, accounts, algorithms, environments, git, health, insights, scms, secrets)
+    routes: list[Route] = [route for module in modules for route in module.ROUTES]
     return Application(platform, routes)

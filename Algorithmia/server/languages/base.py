@@ -87,6 +87,10 @@ class Language(ABC):
         installed dependencies. None if the project needs none (then `install` is not asked)."""
         return None
 
+    def remarks(self, project: Path, environment: Environment) -> list[str]:
+        """Lines for the build log on how the project's dependencies are understood."""
+        return []
+
     def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:
         """Commands that install the project's dependencies into the empty directory `target`.
 

@@ -1,7 +1,8 @@
 """What a Python worker process executes: loads one algorithm project, then answers one call at a time.
 
-    python runner.py SOCKET_FD PROJECT_DIRECTORY MAX_RESULT_BYTES PARENT_PID
+    python runner.py [--libraries DIRECTORY] SOCKET_FD PROJECT_DIRECTORY MAX_RESULT_BYTES PARENT_PID
 
+With --libraries (what the SDK needs), the interpreter was started without `site`, so that nothing else is installed.
 The server's side of the conversation is `engine/worker.py`; the frames are those of `engine/protocol.py`. Everything
 that the runner itself needs is imported before the project gets onto the path, where a file of the author's may have
 the name of any module. Syntax: Python 3.6, the oldest that algorithms may use.
@@ -12,6 +13,7 @@ import faulthandler
 import os
 import resource
 import signal
+import site
 import socket
 import sys
 import traceback  # noqa: F401  (calls.describe needs it; see above)
@@ -23,6 +25,13 @@ if _PACKAGE_PARENT not in sys.path:
     # Before any other Algorithmia, behind the standard library.
     _sites = [i for i, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages"))]
     sys.path.insert(_sites[0] if _sites else len(sys.path), _PACKAGE_PARENT)
+if sys.argv[1:2] == ["--libraries"]:
+    sys.path.append(sys.argv[2])
+    del sys.argv[1:3]
+    # What the interpreter does by itself unless told to leave `site` out.
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
 
 from Algorithmia.adk import adk as adk_module  # noqa: E402
 from Algorithmia.adk.adk import ADK  # noqa: E402

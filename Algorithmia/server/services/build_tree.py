@@ -1,0 +1,101 @@
+"""Directories that builds write: measured, made immutable, brought to disk, removed. Everything here blocks.
+
+What is in them was written by programs that nobody trusts, so no link is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_libc: Any = None
+
+
+def size(*paths: Path, limit: int = 0) -> int:
+    """Bytes that the files below `paths` take up on disk; counting stops beyond `limit` (0: never)."""
+    total = 0
+    pending = [os.fspath(path) for path in paths]
+    seen: set[tuple[int, int]] = set()
+    while pending:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                        if (status.st_dev, status.st_ino) in seen:
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    # A page for the name itself: millions of empty files fill a disk too.
+                    total += status.st_blocks * 512 + 4096
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    if limit and total > limit:
+                        return total
+    return total
+
+
+def seal(path: Path) -> None:
+    """Take the right to write from everybody, give everybody the right to read, and drop set-user-id bits."""
+    for _, _, files, directory in os.fwalk(path, follow_symlinks=False):
+        for name in files:
+            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+            if stat.S_ISREG(mode):
+                os.chmod(name, 0o555 if mode & 0o111 else 0o444, dir_fd=directory)
+            elif not stat.S_ISLNK(mode):  # devices, sockets and pipes are no part of a build
+                os.unlink(name, dir_fd=directory)
+        os.fchmod(directory, 0o555)
+
+
+def link_leading_out(path: Path, places: Iterable[str]) -> str | None:
+    """A symbolic link below `path` that leads neither there nor into one of `places`; None if there is none."""
+    allowed = [os.path.realpath(place) + os.sep for place in (str(path), *places)]
+    for directory, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            full = os.path.join(directory, name)
+            if os.path.islink(full):
+                target = os.path.realpath(full) + os.sep
+                if not any(target.startswith(place) for place in allowed):
+                    return os.path.relpath(full, path)
+    return None
+
+
+def sync(path: Path) -> None:
+    """Bring everything below `path` to disk: one call for its whole file system, faster than one for each file."""
+    global _libc
+    if _libc is None:
+        _libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not hasattr(_libc, "syncfs"):
+            os.sync()
+        elif _libc.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "can't bring the build to disk")
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring the names in `path` to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove the file or directory `path`, sealed or not; nothing if there is none."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    if os.geteuid() != 0:
+        with contextlib.suppress(OSError):
+            for _, _, _, directory in os.fwalk(path, follow_symlinks=False):
+                os.fchmod(directory, 0o700)
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,436 @@
+"""Builds of algorithms: asked for, queued, made, remembered; their logs; what is left of them after a crash.
+
+Rows are written before work starts and after it has ended (`build_records.py`), so that a server that is killed at any
+moment finds out at its next start what was going on. How one build is made is in `building.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from starlette.concurrency import run_in_threadpool
+
+from ..engine.base import Build, CallFailure, NetworkAccess
+from ..errors import ApiProblem, TooManyRequests, Unavailable
+from ..identity import Account
+from ..languages import Languages, UnknownEnvironment
+from ..languages.base import BuildProblem
+from ..settings import Settings
+from . import build_files, build_tree
+from .build_commands import Commands
+from .build_log import BuildLog
+from .build_records import SUCCEEDED, BuildRecords, is_id
+from .building import Made, Order, Workshop
+from .runtimes import Runtimes
+
+log = logging.getLogger("algorithmia.builds")
+
+_MAX_QUEUED = 50  # builds of one account, waiting or running
+_CHUNK = 65536
+_RETRY_AFTER = 30.0  # seconds before a bundled algorithm that didn't build is tried again
+_INTERRUPTED = "the platform was stopped while it was building; build it again (algo compile)"
+
+
+class Repositories(Protocol):
+    """The part of git hosting that builds use; every method blocks."""
+
+    def export(self, algorithm_id: str, commit: str, target: Path) -> None: ...
+
+    def exists(self, algorithm_id: str) -> bool: ...
+
+    def head(self, algorithm_id: str) -> str | None: ...
+
+    def commits(self, algorithm_id: str, since: Any, until: Any, limit: int) -> list[Any]: ...
+
+
+Warm = Callable[[Build, Account, dict[str, Any]], Awaitable[str]]
+
+
+class _Job:
+    """One build that waits or runs."""
+
+    def __init__(self, order: Order, build_log: BuildLog) -> None:
+        self.order = order
+        self.log = build_log
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self.reason = ""  # why it was cancelled
+
+
+class Builds:
+    """The builds of a platform. Methods are called on the event loop; those that are not async may block instead.
+
+    warm        starts a worker of a build for its owner: the proof that the algorithm loads
+    invalidate  called when a build has succeeded: calls may mean it from then on
+    """
+
+    def __init__(
+        self,
+        records: BuildRecords,
+        languages: Languages,
+        repositories: Repositories,
+        commands: Commands,
+        runtimes: Runtimes,
+        warm: Warm,
+        invalidate: Callable[[], None],
+        settings: Settings,
+    ) -> None:
+        self._records = records
+        self._languages = languages
+        self._repositories = repositories
+        self._runtimes = runtimes
+        self._warm = warm
+        self._invalidate = invalidate
+        self._settings = settings
+        self._masked = commands.secrets()
+        self._workshop = Workshop(commands, languages, repositories, settings)
+        self._directory = settings.state.absolute() / "builds"
+        self._jobs: dict[str, _Job] = {}
+        self._queues: collections.OrderedDict[str, collections.deque[_Job]] = collections.OrderedDict()
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._running = 0
+        self._ensuring: dict[str, float] = {}
+        self._catching_up: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a build waits or runs."""
+        return bool(self._jobs)
+
+    # -- asking for builds --------------------------------------------------------------------------------------
+
+    async def request(self, algorithm_id: str, commit: str, force: bool = False) -> str:
+        """Id of the build of `commit`, which is queued unless it was built for the same environment, or is being.
+
+        force  build it again in any case
+
+        On return its row is on disk. Raises NotFound, TooManyRequests, Unavailable.
+        """
+        subject = await run_in_threadpool(self._records.subject, algorithm_id)
+        account = subject.owner.id
+        self._admit(account, subject.owner.username)
+        try:
+            try:
+                _, environment = await run_in_threadpool(self._languages.choose, subject.settings)
+                name = environment.name
+            except (UnknownEnvironment, BuildProblem):
+                name = ""  # the build will say why
+            build_id, is_new = await run_in_threadpool(self._records.open, algorithm_id, commit, name, force)
+            if not is_new:
+                self._counts[account] -= 1
+                return build_id
+        except BaseException:
+            self._counts[account] -= 1
+            raise
+        self._enqueue(Order(build_id, subject, commit, f"builds/{build_id}"))
+        return build_id
+
+    async def wait(self, build_id: str) -> None:
+        """Returns when the build has ended."""
+        job = self._jobs.get(build_id)
+        if job is not None:
+            await asyncio.shield(job.ended)
+
+    async def ensure(self, build_id: str) -> None:
+        """Build a bundled algorithm that isn't built yet, and wait for it; whoever asks meanwhile shares the build.
+
+        Raises CallFailure if it can't be built.
+        """
+        job = self._jobs.get(build_id)
+        if job is None:
+            row = await run_in_threadpool(self._records.get, build_id)
+            if row is None:
+                raise CallFailure("the algorithm's build does not exist any more", "SystemError")
+            if row.status == SUCCEEDED:
+                return
+            is_due = time.monotonic() - self._ensuring.get(build_id, float("-inf")) >= _RETRY_AFTER
+            if (is_due or not row.problem) and build_id not in self._jobs:
+                self._ensuring[build_id] = time.monotonic()
+                await self._reopen(build_id, row)
+        await self.wait(build_id)
+        row = await run_in_threadpool(self._records.get, build_id)
+        if row is None or row.status != SUCCEEDED:
+            reason = row.problem if row is not None else "it was deleted"
+            raise CallFailure(f"the algorithm can't be built: {reason}", "SystemError")
+
+    async def _reopen(self, build_id: str, row: sa.Row[Any]) -> None:
+        subject = await run_in_threadpool(self._records.subject, row.algorithm_id)
+        if not await run_in_threadpool(self._records.reopen, build_id) or self._is_closed:
+            return  # somebody else was faster
+        self._counts[subject.owner.id] += 1
+        self._enqueue(Order(build_id, subject, row.commit_sha, row.artifact))
+
+    def forget(self, build_ids: Iterable[str]) -> None:
+        """The rows of these builds have been deleted: end those that run and remove their files, in the background.
+
+        Any thread may call. After a crash, `recover` removes what this did not.
+        """
+        if self._loop is not None:
+            gone = [build_id for build_id in build_ids if is_id(build_id)]
+            asyncio.run_coroutine_threadsafe(self._forget(gone), self._loop)
+
+    async def _forget(self, build_ids: list[str]) -> None:
+        for build_id in build_ids:
+            job = self._jobs.get(build_id)
+            if job is not None:
+                self._cancel(job, "the algorithm was deleted")
+                await job.ended
+            await self._workshop.discard(build_id)
+            await run_in_threadpool(build_tree.remove, self._log_path(build_id))
+
+    # -- what there is ------------------------------------------------------------------------------------------
+
+    def get(self, algorithm_id: str, build_id: str) -> sa.Row[Any] | None:
+        """The row of one build of the algorithm; blocks."""
+        return self._records.get(build_id, algorithm_id)
+
+    def page(self, algorithm_id: str, limit: int, marker: str | None) -> tuple[list[sa.Row[Any]], str | None]:
+        """Rows, newest first, and the next page's marker; blocks. Raises BadRequest for a bad marker."""
+        return self._records.page(algorithm_id, limit, marker)
+
+    def log(self, build_id: str) -> str | None:
+        """The log so far, None if there is none; blocks."""
+        if not is_id(build_id):
+            return None
+        try:
+            return self._log_path(build_id).read_text("utf-8", "replace")
+        except OSError:
+            return None
+
+    async def follow(self, build_id: str) -> AsyncIterator[bytes]:
+        """The log from its beginning, as it grows, until the build has ended."""
+        if not is_id(build_id):
+            return
+        job = self._jobs.get(build_id)
+        path, position = self._log_path(build_id), 0
+        while True:
+            # Both before reading, so that nothing is missed in between.
+            changed = job.log.changed if job else None
+            has_ended = job is None or job.ended.done()
+            data = await run_in_threadpool(_read, path, position)
+            if data:
+                position += len(data)
+                yield data
+            elif has_ended:
+                return
+            elif changed is not None and job is not None:
+                waiting = asyncio.ensure_future(changed.wait())
+                await asyncio.wait((waiting, job.ended), return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Bring rows and files into agreement after whatever happened to an earlier server; blocks."""
+        for build_id in self._records.interrupt(_INTERRUPTED):
+            _append(self._log_path(build_id), f"\nFAILED: {_INTERRUPTED}\n")
+        build_files.sweep_builds(self._directory, self._records)
+        build_files.sweep_environments(self._settings.state.absolute() / "environments", self._records)
+
+    async def start(self) -> None:
+        """Begin to build; pushes that came in just before a crash get their builds."""
+        self._loop = asyncio.get_running_loop()
+        self._catching_up = self._loop.create_task(self._catch_up())
+
+    async def close(self) -> None:
+        """End every build; those that have not ended fail, and say why."""
+        self._is_closed = True
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        jobs = tuple(self._jobs.values())
+        for job in jobs:
+            self._cancel(job, _INTERRUPTED)
+        if jobs:
+            await asyncio.wait([job.ended for job in jobs], timeout=20.0)
+
+    async def _catch_up(self) -> None:
+        """Request builds of the heads of repositories that have none."""
+        try:
+            for algorithm_id, commit in await run_in_threadpool(self._unbuilt_heads):
+                with contextlib.suppress(ApiProblem):
+                    await self.request(algorithm_id, commit)
+        except Exception:
+            log.exception("can't look for pushes that were not built")
+
+    def _unbuilt_heads(self) -> list[tuple[str, str]]:
+        found = []
+        for algorithm_id in self._records.algorithms():
+            if self._is_closed:
+                break
+            if self._repositories.exists(algorithm_id):
+                head = self._repositories.head(algorithm_id)
+                is_built = head is None or self._records.has_build(algorithm_id, head)
+                # The first commit is the template, which nobody pushed.
+                if head and not is_built and len(self._repositories.commits(algorithm_id, None, None, 2)) > 1:
+                    found.append((algorithm_id, head))
+        return found
+
+    # -- the queue ----------------------------------------------------------------------------------------------
+
+    def _admit(self, account: str, username: str) -> None:
+        """Count one more build of `account`. Raises TooManyRequests and Unavailable."""
+        if self._is_closed:
+            raise Unavailable("the platform is shutting down")
+        if self._counts[account] >= _MAX_QUEUED:
+            raise TooManyRequests(
+                f"account {username} has {_MAX_QUEUED} builds waiting or running, the most there may be; "
+                "try again when one has ended",
+                retry_after=10,
+            )
+        self._counts[account] += 1
+
+    def _enqueue(self, order: Order) -> None:
+        path = self._log_path(order.build_id)
+        job = _Job(order, BuildLog(path, self._settings.max_build_log_bytes, self._masked))
+        self._jobs[order.build_id] = job
+        self._queues.setdefault(order.subject.owner.id, collections.deque()).append(job)
+        if self._is_closed:
+            self._cancel(job, _INTERRUPTED)
+        elif self._running >= self._settings.max_builds:
+            job.log.say(f"Waiting for {self._running} other build(s) to end")
+        self._pump()
+
+    def _pump(self) -> None:
+        """Start builds as far as the limit allows, taking one of each account in turn."""
+        while self._running < max(1, self._settings.max_builds) and self._queues:
+            account, queue = self._queues.popitem(last=False)
+            job = queue.popleft()
+            if queue:
+                self._queues[account] = queue  # at the end of the line
+            self._running += 1
+            job.task = asyncio.get_running_loop().create_task(self._run(job))
+
+    def _cancel(self, job: _Job, reason: str) -> None:
+        job.reason = job.reason or reason
+        if job.task is not None:
+            job.task.cancel()
+            return
+        queue = self._queues.get(job.order.subject.owner.id)
+        if queue is not None and job in queue:
+            queue.remove(job)
+            if not queue:
+                del self._queues[job.order.subject.owner.id]
+            self._running += 1
+            job.task = asyncio.get_running_loop().create_task(self._run(job))
+
+    # -- one build ----------------------------------------------------------------------------------------------
+
+    async def _run(self, job: _Job) -> None:
+        began = time.monotonic()
+        made: Made | None = None
+        problem = ""
+        try:
+            if job.reason:
+                raise asyncio.CancelledError
+            made = await asyncio.wait_for(self._make(job), self._settings.build_timeout or None)
+        except asyncio.CancelledError:
+            problem = job.reason or _INTERRUPTED
+        except (asyncio.TimeoutError, TimeoutError):
+            limit = self._settings.build_timeout
+            problem = f"the build took longer than {limit:g} s, the limit of this platform (--build-timeout)"
+        except BuildProblem as error:
+            problem = str(error)
+        except ApiProblem as error:
+            problem = error.message
+        except Exception as error:
+            log.exception("a build failed for a reason of the platform's", extra={"build": job.order.build_id})
+            problem = f"the platform failed to build it: {type(error).__name__}"
+        # Whoever cancels from here on is too late: files and rows must agree.
+        ending = asyncio.ensure_future(self._conclude(job, made, _one_line(problem), time.monotonic() - began))
+        while not ending.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(ending)
+        self._running -= 1
+        self._pump()
+
+    async def _make(self, job: _Job) -> Made:
+        """The finished build, once it is clear that it loads. Raises BuildProblem."""
+        order = job.order
+        made = await self._workshop.make(order, job.log)
+        job.log.say("==> Start the algorithm")
+        subject = order.subject
+        network: NetworkAccess = "isolated" if subject.settings.get("network_access") == "isolated" else "full"
+        build = Build(
+            order.build_id,
+            subject.owner.username,
+            subject.name,
+            made.path,
+            await run_in_threadpool(self._runtimes.located, made.runtime),
+            subject.id,
+            network,
+        )
+        try:
+            output = await self._warm(build, subject.owner, subject.settings)
+        except CallFailure as failure:
+            for text in (failure.stdout, failure.stacktrace):
+                if text:
+                    job.log.feed(text.encode("utf-8", "replace") + b"\n")
+            raise BuildProblem(f"the algorithm does not load: {_one_line(failure.message)}") from None
+        if output:
+            job.log.feed(output.encode("utf-8", "replace") + b"\n")
+        return made
+
+    async def _conclude(self, job: _Job, made: Made | None, problem: str, seconds: float) -> None:
+        """Write down how `job` ended, and let go of what it held."""
+        build_id, subject = job.order.build_id, job.order.subject
+        name = f"{subject.owner.username}/{subject.name}"
+        try:
+            if made is not None:
+                runtime = self._runtimes.pack(made.runtime)
+                if not await run_in_threadpool(self._records.succeed, build_id, made.environment.name, runtime):
+                    made, problem = None, "the algorithm was deleted"
+            if made is not None:
+                self._invalidate()
+                what = f"{name} at {job.order.commit} for {made.environment.display_name}"
+                last = f"SUCCEEDED: {what}, in {seconds:.1f} s"
+            else:
+                last = f"FAILED: {problem}"
+                await self._workshop.discard(build_id)
+                await run_in_threadpool(self._records.fail, build_id, problem)
+            job.log.finish(last)
+            await run_in_threadpool(job.log.close)
+        except Exception:
+            log.exception("can't write down how a build ended", extra={"build": build_id})
+        status = "failed" if made is None else "succeeded"
+        log.info("build ended", extra={"build": build_id, "algorithm": name, "status": status})
+        self._jobs.pop(build_id, None)
+        self._counts[subject.owner.id] -= 1
+        if not self._counts[subject.owner.id]:
+            del self._counts[subject.owner.id]
+        job.ended.set_result(None)
+
+    def _log_path(self, build_id: str) -> Path:
+        return self._directory / f"{build_id}.log"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:1000]
+
+
+def _read(path: Path, position: int) -> bytes:
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(position)
+            return handle.read(_CHUNK)
+    except OSError:
+        return b""
+
+
+def _append(path: Path, text: str) -> None:
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "ab") as handle:
+            handle.write(text.encode())
+            os.fsync(handle.fileno())
