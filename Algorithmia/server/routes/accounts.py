@@ -18,6 +18,7 @@ from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
 from ..identity import ADMIN_KEY, STANDARD_KEY, Account, Identity, KeyPermissions
 from ..services.accounts import Key, Profile
 from ..services.key_rights import check_entries, require_no_more
+from . import algorithms
 from .parsing import read_json
 
 _MAX_LIMIT = 1000
@@ -87,8 +88,12 @@ async def list_users(request: Request) -> Response:
 
 
 async def get_below(request: Request) -> Response:
-    """``GET /v1/users/NAME`` and ``GET /v1/users/NAME/keys``."""
+    """``GET /v1/users/NAME``, and ``…/keys``, ``…/algorithms``, ``…/errors``."""
     names = _names(request)
+    if len(names) == 2 and names[1] == "algorithms":
+        return await algorithms.of_user(request, names[0])
+    if len(names) == 2 and names[1] == "errors":
+        return await algorithms.errors_of_user(request, names[0])
     if len(names) == 1:
         _, profile = await _own_or_any(request, names[0])
         return json_response(_user(request, profile))
