@@ -1,8 +1,9 @@
 """Run benchmarks and print a table of ratios: ``python benchmarks/run.py [NAME ...] [--quick] [--json FILE]``.
 
-``faults`` is not a ratio and runs only when named: it kills the server ``--rounds`` times and prints counts. Each other
-case compares us with a reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to
-run; with --strict, also 1 for a missed target.
+``faults``, ``lifecycle-faults`` and ``storm`` are no ratios and run only when named: the first two kill the server
+``--rounds`` times, the third sends 200 pushes, publications and calls at once; all print counts. Each other case
+compares us with a reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to run; with
+--strict, also 1 for a missed target.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from benchmarks import faults, harness, peers  # noqa: E402
 from benchmarks.client import calls, startup  # noqa: E402
 from benchmarks.embedded import platforms  # noqa: E402
+from benchmarks.lifecycle import cases as lifecycle  # noqa: E402
+from benchmarks.lifecycle import faults as lifecycle_faults  # noqa: E402
+from benchmarks.lifecycle import storm  # noqa: E402
 
-CASES = [*calls.CASES, *startup.CASES, *platforms.CASES]
+CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES]
+TESTS = {
+    "faults": lambda arguments: faults.run(5 if arguments.quick else arguments.rounds, arguments.seed),
+    "lifecycle-faults": lambda arguments: lifecycle_faults.run(
+        3 if arguments.quick else arguments.rounds, arguments.seed
+    ),
+    "storm": lambda arguments: storm.run(4, 24) if arguments.quick else storm.run(),
+}
 
 
 def main() -> int:
@@ -33,11 +44,14 @@ def main() -> int:
     # Leave as by Ctrl-C: the processes that are being measured end with us.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
-    if "faults" in arguments.names:
-        report = faults.run(5 if arguments.quick else arguments.rounds, arguments.seed)
+    tests = [name for name in TESTS if name in arguments.names]
+    for name in tests:
+        report = TESTS[name](arguments)
         print(report)
-        if report.violations or arguments.names == ["faults"]:
-            return 1 if report.violations else 0
+        if report.violations:
+            return 1
+    if tests and not chosen:
+        return 0
     environments = peers.Peers(arguments.workdir)
     needed = sorted({name for case in chosen for name in case.peers})
     for name in needed:
@@ -73,13 +87,15 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*(case.name for case in CASES), "faults"]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all but faults)")
+    names = [*(case.name for case in CASES), *TESTS]
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all but {', '.join(TESTS)})"
+    )
     parser.add_argument("--quick", action="store_true", help="only check that the benchmark works (a minute)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
-    parser.add_argument("--rounds", type=int, default=200, help="how often faults kills the server (default: 200)")
-    parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of faults")
+    parser.add_argument("--rounds", type=int, default=200, help="kills per fault test (default: 200)")
+    parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of a fault test")
     parser.add_argument(
         "--workdir",
         type=Path,

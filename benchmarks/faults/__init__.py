@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks.server import Server
 
 from .inspection import Disk, settle
 from .traffic import Client, Files, Traffic
@@ -63,58 +61,11 @@ def run(rounds: int, seed: int | None = None, threads: int = 4, files: int = 24)
     return Report(rounds, seed, time.monotonic() - started, dict(names.counts), names.violations)
 
 
-class _Server:
-    """The server process of `home`, started anew after each death."""
-
-    def __init__(self, home: Path) -> None:
-        self.state = home / ".algorithmia" / "platform"
-        self._home = home
-        self._child: subprocess.Popen | None = None
-        self.port = 0
-
-    def spawn(self) -> None:
-        command = [sys.executable, "-m", "Algorithmia.server.main", "--user", "tester", "--port", "0"]
-        with open(self._home / "server.log", "ab") as log:
-            self._child = subprocess.Popen(
-                [*command, "--log-level", "warning"],
-                env=harness.our_environment(self._home),
-                cwd=self._home,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def wait_until_ready(self) -> None:
-        assert self._child is not None
-        line = harness.first_line(self._child)
-        if not line.startswith("Serving on "):
-            raise RuntimeError(f"the server did not come back: {line!r}\n{self.log()[-3000:]}")
-        self.port = int(line.rpartition(":")[2])
-
-    def kill(self) -> None:
-        assert self._child is not None
-        self._child.kill()
-        self.end()
-
-    def end(self) -> None:
-        if self._child is not None:
-            harness.end(self._child)
-            self._child = None
-
-    def key(self) -> str:
-        lines = (self._home / ".algorithmia" / "config").read_text().partition("[profiles.local]")[2].splitlines()
-        return next(json.loads(line.partition("=")[2]) for line in lines if line.startswith("api_key"))
-
-    def log(self) -> str:
-        return (self._home / "server.log").read_text()
-
-
 class _Torture:
     """One run."""
 
     def __init__(self, home: Path, files: Files, threads: int, chance: random.Random) -> None:
-        self.server = _Server(home)
+        self.server = Server(home)
         self._files = files
         self._threads = threads
         self._chance = chance
