@@ -103,12 +103,14 @@ class Java(Language):
         return Runtime(command, "stdio", {}, environment.readable)
 
 
-def javac(home: Path, title: str, options: tuple[str, ...], files: list[str]) -> Step:
+def javac(
+    home: Path, title: str, options: tuple[str, ...], files: list[str], libraries: str = str(toolchain.GSON)
+) -> Step:
     """A step that compiles `files` together with what they use of the runtime, and the runner."""
     command = (str(home / "bin" / "javac"), *(f"-J{option}" for option in toolchain.BRIEF))
     # A source path: classes of the project come before those of the runtime, should they have the same name.
     options += ("-encoding", "UTF-8", "-parameters", "-g", "-proc:none", "-implicit:class", "-nowarn")
-    options += ("-cp", str(toolchain.GSON), "-sourcepath", str(toolchain.RUNTIME))
+    options += ("-cp", libraries, "-sourcepath", str(toolchain.RUNTIME))
     runner = str(toolchain.RUNTIME / "com/algorithmia/runner/Runner.java")
     return Step(title, (*command, *options, runner, *files))
 

@@ -1,0 +1,6 @@
+name := "algorithm"
+organization := "algorithmia"
+version := "0.1"
+scalaVersion := "2.13.14"
+
+enablePlugins(JavaAppPackaging)
