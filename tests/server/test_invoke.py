@@ -214,11 +214,11 @@ def test_the_catalog_is_registered_once(world: World) -> None:
     before = rows(world)
     world.algorithms.register_catalog(world.accounts)
     assert rows(world) == before
-    names = {f"{project.owner}/{project.name}" for project in catalog.bundled()}
-    assert {"demo/Hello", "util/Echo", "util/Fail", "util/Print", "util/Sleep", "util/Call"} <= names
-    for name in names:
+    names = {f"{project.owner}/{project.name}": project for project in catalog.bundled()}
+    assert {"demo/Hello", "util/Echo", "util/Fail", "util/Print", "util/Sleep", "util/Call"} <= set(names)
+    for name, project in names.items():
         resolved = world.resolve(name, world.stranger)
-        assert resolved.version == "0.1.0" and resolved.source_visible
+        assert resolved.version == ".".join(map(str, project.version())) and resolved.source_visible
         assert (resolved.build.path / "algorithmia.conf").exists()
 
 

@@ -1,12 +1,22 @@
-"""The bundled algorithms: each directory OWNER/NAME here is an ordinary algorithm project."""
+"""The bundled algorithms: each directory OWNER/NAME here is an ordinary algorithm project.
+
+Its ``algorithmia.conf`` also says which version of it this is, ``"version": "1.0.0"`` (0.1.0 if it doesn't).
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent
+
+_FIRST_VERSION = "0.1.0"
+# What the platform itself provides to every Python algorithm.
+_PROVIDED = frozenset({"algorithmia", "algorithmia-adk"})
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +37,27 @@ class Bundled:
                 digest.update(content)
         return digest.hexdigest()
 
+    def version(self) -> tuple[int, int, int]:
+        """The version that this release has of it."""
+        configuration = json.loads((self.path / "algorithmia.conf").read_bytes())
+        major, minor, revision = configuration.get("version", _FIRST_VERSION).split(".")
+        return int(major), int(minor), int(revision)
+
+    def dependencies(self) -> list[str]:
+        """Names of the packages that it needs besides the SDK: with any, it must be built before it can run."""
+        lines = (self.path / "requirements.txt").read_text("utf-8").splitlines()
+        names = [found[1].lower() for found in map(_REQUIREMENT.match, lines) if found]
+        return [name for name in names if name not in _PROVIDED]
+
     def readme(self) -> str:
         """Its documentation (Markdown)."""
         return (self.path / "README.md").read_text("utf-8")
 
     def tagline(self) -> str:
-        """The first line of its README after the heading."""
-        for line in self.readme().splitlines():
-            if line and not line.startswith("#"):
-                return line
+        """The first sentence of its README after the heading."""
+        for paragraph in self.readme().split("\n\n"):
+            if not paragraph.startswith("#"):
+                return " ".join(paragraph.split()).split(". ")[0].rstrip(".") + "."
         return ""
 
 

@@ -17,30 +17,18 @@ from starlette.concurrency import run_in_threadpool
 from .. import catalog
 from ..db import schema
 from ..db.database import Database
-from ..db.values import new_id, now_ms
-from ..engine.base import Build, Runtime
+from ..engine.base import Build, NetworkAccess
 from ..errors import NotAuthorized, NotFound
-from ..identity import Account, Identity
+from ..identity import Identity
 from ..languages.python3.language import own_runtime
 from ..settings import Settings
-from . import versions
+from . import bundled, versions
 from .accounts import Accounts
+from .runtimes import Runtimes
 
 PUBLIC = "public"
 SUCCEEDED = "succeeded"
 
-_CATALOG = "catalog:"
-_CATALOG_VERSION = (0, 1, 0)
-_CATALOG_SETTINGS = {
-    "algorithm_callability": PUBLIC,
-    "source_visibility": "open",
-    "license": "mit",
-    "network_access": "full",
-    "pipeline_enabled": True,
-    "language": "python3-1",
-    "environment": "cpu",
-    "royalty_microcredits": 0,
-}
 _CACHE_SIZE = 4096
 # Anything else is not worth a look into the database.
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
@@ -65,6 +53,7 @@ class Resolved:
     version         ``1.2.3``, or the commit of an unpublished build
     settings        of the algorithm, as the version overrides them (the API's ``settings`` object)
     source_visible  whether this caller may read the source, and so sees output and stack traces
+    needs_build     a bundled algorithm that is not built yet: it can't run before `first_use.py` has seen to that
     """
 
     build: Build
@@ -72,6 +61,7 @@ class Resolved:
     version: str
     source_visible: bool
     owner_account_id: str
+    needs_build: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +69,7 @@ class _Version:
     build: Build
     settings: dict[str, Any]
     is_public: bool
+    needs_build: bool
 
 
 @dataclass(slots=True)
@@ -88,15 +79,16 @@ class _Record:
     account_id: str
     settings: dict[str, Any]
     versions: dict[versions.Number, _Version]
-    commits: dict[str, Build]
+    commits: dict[str, tuple[Build, dict[str, Any]]]
     resolved: dict[tuple[str, bool], Resolved] = field(default_factory=dict)
 
 
 class Algorithms:
     """The algorithms of a platform. Methods that block say so."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, runtimes: Runtimes | None = None) -> None:
         self._database = database
+        self._runtimes = runtimes or Runtimes(settings.state)
         self._state = settings.state
         self._cache: dict[tuple[str, str], _Record] = {}
         self._generation = 0
@@ -135,7 +127,7 @@ class Algorithms:
         for project in catalog.bundled():
             owner = accounts.ensure_account(project.owner)
             with self._database.write() as connection:
-                _register(connection, owner, project)
+                bundled.register(connection, owner, project)
         self.invalidate()
 
     def _load(self, key: tuple[str, str]) -> _Record | None:
@@ -153,27 +145,38 @@ class Algorithms:
                 return None
             build_rows = connection.execute(
                 sa.select(builds)
-                .where(builds.c.algorithm_id == row.id, builds.c.status == SUCCEEDED)
+                .where(
+                    builds.c.algorithm_id == row.id,
+                    sa.or_(builds.c.status == SUCCEEDED, builds.c.artifact.startswith(bundled.CATALOG)),
+                )
                 .order_by(builds.c.started_at)
             ).all()
             version_rows = connection.execute(
                 sa.select(published).where(published.c.algorithm_id == row.id)
             ).all()
         settings = msgspec.json.decode(row.settings)
-        made = {build.id: self._build(build, row.username, row.name) for build in build_rows}
+        built = {build.id for build in build_rows if build.status == SUCCEEDED}
+        # A published build runs with the settings of its version, by whichever name it is called.
+        settings_of = {build.id: settings for build in build_rows}
+        for version in version_rows:
+            settings_of[version.build_id] = {**settings, **msgspec.json.decode(version.settings)}
+        made = {build.id: self._build(build, row, settings_of[build.id]) for build in build_rows}
         record = _Record(
             account_id=row.account_id,
             settings=settings,
             versions={
                 (version.major, version.minor, version.revision): _Version(
                     made[version.build_id],
-                    {**settings, **msgspec.json.decode(version.settings)},
+                    settings_of[version.build_id],
                     version.callability == PUBLIC,
+                    version.build_id not in built,
                 )
                 for version in version_rows
                 if version.build_id in made
             },
-            commits={build.commit_sha: made[build.id] for build in build_rows},
+            commits={
+                build.commit_sha: (made[build.id], settings_of[build.id]) for build in build_rows if build.id in built
+            },
         )
         # An answer from before a change must not outlive it.
         with self._lock:
@@ -183,13 +186,14 @@ class Algorithms:
                 self._cache[key] = record
         return record
 
-    def _build(self, row: Any, owner: str, name: str) -> Build:
-        if row.artifact.startswith(_CATALOG):
-            path = catalog.ROOT / row.artifact.removeprefix(_CATALOG)
+    def _build(self, row: Any, algorithm: Any, settings: dict[str, Any]) -> Build:
+        if row.artifact.startswith(bundled.CATALOG):
+            path = catalog.ROOT / row.artifact.removeprefix(bundled.CATALOG)
         else:
             path = self._state / row.artifact
-        runtime = msgspec.json.decode(row.runtime, type=Runtime) if row.runtime else own_runtime()
-        return Build(row.id, owner, name, path, runtime, row.algorithm_id)
+        runtime = self._runtimes.unpack(row.runtime) if row.runtime else self._runtimes.located(own_runtime())
+        network: NetworkAccess = "isolated" if settings.get("network_access") == "isolated" else "full"
+        return Build(row.id, algorithm.username, algorithm.name, path, runtime, row.algorithm_id, network)
 
 
 def _choose(record: _Record, reference: Reference, is_owner: bool) -> Resolved:
@@ -203,10 +207,10 @@ def _choose(record: _Record, reference: Reference, is_owner: bool) -> Resolved:
     if not is_owner and (wanted.commit or wanted.latest_private):
         raise NotAuthorized()
     if wanted.commit:
-        build = record.commits.get(wanted.commit)
-        if build is None:
+        found = record.commits.get(wanted.commit)
+        if found is None:
             raise _not_found(reference)
-        return _resolved(record, build, record.settings, wanted.commit, is_owner)
+        return _resolved(record, *found, wanted.commit, is_owner)
     if wanted.exact is not None:
         number: versions.Number | None = wanted.exact
     elif wanted.latest_private:
@@ -218,12 +222,20 @@ def _choose(record: _Record, reference: Reference, is_owner: bool) -> Resolved:
     version = record.versions[number]
     if not version.is_public and not is_owner:
         raise NotAuthorized()
-    return _resolved(record, version.build, version.settings, versions.format_number(number), is_owner)
+    text = versions.format_number(number)
+    return _resolved(record, version.build, version.settings, text, is_owner, version.needs_build)
 
 
-def _resolved(record: _Record, build: Build, settings: dict[str, Any], version: str, is_owner: bool) -> Resolved:
+def _resolved(
+    record: _Record,
+    build: Build,
+    settings: dict[str, Any],
+    version: str,
+    is_owner: bool,
+    needs_build: bool = False,
+) -> Resolved:
     visible = is_owner or settings.get("source_visibility") == "open"
-    return Resolved(build, settings, version, visible, record.account_id)
+    return Resolved(build, settings, version, visible, record.account_id, needs_build)
 
 
 def _is_possible(owner: str, name: str) -> bool:
@@ -234,92 +246,3 @@ def _is_possible(owner: str, name: str) -> bool:
 
 def _not_found(reference: Reference) -> NotFound:
     return NotFound(f"algorithm algo://{reference.text[:200]} not found")
-
-
-def _register(connection: sa.Connection, owner: Account, project: catalog.Bundled) -> None:
-    """Bring the rows of one bundled algorithm up to date; its version moves to the new build when its files changed."""
-    algorithms, builds, published = schema.algorithms, schema.builds, schema.versions
-    details = msgspec.json.encode(
-        {"label": project.name, "tagline": project.tagline(), "summary": project.readme()}
-    ).decode()
-    settings = msgspec.json.encode(_CATALOG_SETTINGS).decode()
-    found = connection.execute(
-        sa.select(algorithms).where(algorithms.c.account_id == owner.id, algorithms.c.name == project.name)
-    ).one_or_none()
-    if found is None:
-        algorithm_id = new_id()
-        connection.execute(
-            algorithms.insert().values(
-                id=algorithm_id,
-                account_id=owner.id,
-                name=project.name,
-                details=details,
-                settings=settings,
-                created_at=now_ms(),
-            )
-        )
-    else:
-        algorithm_id = found.id
-        if (found.details, found.settings) != (details, settings):
-            connection.execute(
-                algorithms.update()
-                .where(algorithms.c.id == algorithm_id)
-                .values(details=details, settings=settings)
-            )
-    build_id = _current_build(connection, algorithm_id, project)
-    major, minor, revision = _CATALOG_VERSION
-    this_version = sa.and_(
-        published.c.algorithm_id == algorithm_id,
-        published.c.major == major,
-        published.c.minor == minor,
-        published.c.revision == revision,
-    )
-    version = connection.execute(sa.select(published).where(this_version)).one_or_none()
-    if version is None:
-        connection.execute(
-            published.insert().values(
-                id=new_id(),
-                algorithm_id=algorithm_id,
-                build_id=build_id,
-                major=major,
-                minor=minor,
-                revision=revision,
-                callability=PUBLIC,
-                created_at=now_ms(),
-            )
-        )
-    elif version.build_id != build_id:
-        connection.execute(published.update().where(this_version).values(build_id=build_id))
-    # The files of other builds are gone: a commit must never run another one's code.
-    in_use = sa.select(published.c.build_id).where(published.c.algorithm_id == algorithm_id)
-    connection.execute(
-        builds.delete().where(
-            builds.c.algorithm_id == algorithm_id,
-            builds.c.artifact.startswith(_CATALOG),
-            builds.c.id.not_in(in_use),
-        )
-    )
-
-
-def _current_build(connection: sa.Connection, algorithm_id: str, project: catalog.Bundled) -> str:
-    """Id of the build row for the project's present files, made if need be."""
-    builds = schema.builds
-    commit = project.content_hash()
-    found = connection.execute(
-        sa.select(builds.c.id).where(builds.c.algorithm_id == algorithm_id, builds.c.commit_sha == commit)
-    ).scalar()
-    if found is not None:
-        return str(found)
-    build_id, now = new_id(), now_ms()
-    connection.execute(
-        builds.insert().values(
-            id=build_id,
-            algorithm_id=algorithm_id,
-            commit_sha=commit,
-            status=SUCCEEDED,
-            artifact=f"{_CATALOG}{project.owner}/{project.name}",
-            started_at=now,
-            finished_at=now,
-        )
-    )
-    return build_id

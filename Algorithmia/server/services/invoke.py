@@ -10,16 +10,18 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from ..engine.base import Call, CallFailure, ContentType, Engine, InvalidInput, Result
+from ..engine.base import Build, Call, CallFailure, ContentType, Engine, InvalidInput, Result
 from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
-from ..identity import SESSION_KEY, CallContext, Identity, KeyPermissions
+from ..identity import SESSION_KEY, Account, CallContext, Identity, KeyPermissions
 from ..settings import Settings
 from . import call_documents
 from .algorithms import Algorithms, Reference, Resolved
 from .call_documents import VOID, Answer, CallOptions, Circumstances
 from .data import HostedData
+from .first_use import FirstUse
 
 log = logging.getLogger("algorithmia.calls")
 
@@ -61,6 +63,8 @@ class Invoker:
         self._background: set[asyncio.Future[None]] = set()
         self._is_draining = False
         self._drain_by: float | None = None
+        # Sees to it that a bundled algorithm is built when it is first called.
+        self.first_use: FirstUse | None = None
         # Told of every call whose algorithm failed.
         self.on_failure: Callable[[Call, Resolved, CallFailure], None] | None = None
 
@@ -117,14 +121,14 @@ class Invoker:
         if self._is_draining:
             raise Unavailable("the platform is shutting down")
         tree = self._enter(identity)
-        session = self._session(resolved, identity, tree)
+        session = self._session(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
         call = Call(resolved.build, content_type, body, options.timeout, session, request_id)
         if options.output == VOID:
             task = asyncio.get_running_loop().create_task(self._run_unattended(call, resolved, tree, identity))
             self._keep(task)
             return call_documents.accepted(request_id)
         try:
-            result: Result | None = await self._engine.call(call)
+            result: Result | None = await self._run(call, resolved, identity)
         except InvalidInput as problem:
             raise _invalid(problem) from None
         except CallFailure as problem:
@@ -136,6 +140,19 @@ class Invoker:
         if result is None:
             return call_documents.failure(failure, about)
         return call_documents.success(result, about)
+
+    async def warm(self, build: Build, owner: Account, settings: Mapping[str, object]) -> str:
+        """Start a worker of `build` for its `owner`, as a call of theirs would; what it printed while it loaded.
+
+        While it loads, the algorithm acts for its owner. Raises CallFailure if it doesn't load.
+        """
+        tree = _Tree(owner.id, str(uuid.uuid4()))
+        tree.active = 1
+        self._trees[tree.session_id] = tree
+        try:
+            return await self._engine.warm(build, self._session(build, owner.id, settings, Identity(owner), tree))
+        finally:
+            self._close_tree(tree)
 
     def begin_shutdown(self) -> None:
         """The time that the settings allow for a shutdown runs from now on. Calls are taken until `drain`."""
@@ -159,10 +176,16 @@ class Invoker:
         if self._background:
             await asyncio.wait(self._background, timeout=5.0)
 
+    async def _run(self, call: Call, resolved: Resolved, identity: Identity) -> Result:
+        """Run `call`, once its algorithm is built: that takes nothing of the time that the call has."""
+        if resolved.needs_build and self.first_use is not None:
+            call = replace(call, build=(await self.first_use.built(resolved, identity)).build)
+        return await self._engine.call(call)
+
     async def _run_unattended(self, call: Call, resolved: Resolved, tree: _Tree, identity: Identity) -> None:
         """Run a call whose answer nobody gets."""
         try:
-            await self._engine.call(call)
+            await self._run(call, resolved, identity)
         except InvalidInput:
             log.info("call with invalid input", extra={"request_id": call.request_id})
         except CallFailure as problem:
@@ -212,6 +235,9 @@ class Invoker:
                 self._in_flight[tree.account_id] = running
             else:
                 del self._in_flight[tree.account_id]
+        self._close_tree(tree)
+
+    def _close_tree(self, tree: _Tree) -> None:
         tree.active -= 1
         if tree.active:
             return
@@ -221,16 +247,17 @@ class Invoker:
             end = self._data.end_session
             self._keep(asyncio.get_running_loop().run_in_executor(None, end, tree.account_id, tree.session_id))
 
-    def _session(self, resolved: Resolved, identity: Identity, tree: _Tree) -> Identity:
+    def _session(
+        self, build: Build, owner_account_id: str, settings: Mapping[str, object], identity: Identity, tree: _Tree
+    ) -> Identity:
         """As whom the algorithm acts: its caller, within this call."""
-        build = resolved.build
         context = CallContext(
             session_id=tree.session_id,
-            algorithm_owner=resolved.owner_account_id,
+            algorithm_owner=owner_account_id,
             owner=build.owner,
             name=build.name,
             depth=1 if identity.call is None else identity.call.depth + 1,
-            pipeline_enabled=resolved.settings.get("pipeline_enabled") is not False,
+            pipeline_enabled=settings.get("pipeline_enabled") is not False,
         )
         return Identity(identity.account, SESSION_KEY, identity.key_id, _SESSION_PERMISSIONS, context)
 
