@@ -24,6 +24,7 @@ from .services.build_records import BuildRecords
 from .services.builds import Builds
 from .services.call_errors import CallErrors
 from .services.data import HostedData
+from .services.first_use import FirstUse
 from .services.invoke import Invoker
 from .services.management import Management
 from .services.publishing import Publishing
@@ -105,6 +106,7 @@ class Platform:
         self.secrets = Secrets(self.database, settings.state / "secrets.key", self.recycle)
         pool.secrets_of = self.secrets.values_of
         self.call_errors = CallErrors(self.database)
+        self.invoker.first_use = FirstUse(self.algorithms, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record
         self._loop: asyncio.AbstractEventLoop | None = None
 

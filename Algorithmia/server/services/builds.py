@@ -36,7 +36,6 @@ log = logging.getLogger("algorithmia.builds")
 
 _MAX_QUEUED = 50  # builds of one account, waiting or running
 _CHUNK = 65536
-_RETRY_AFTER = 30.0  # seconds before a bundled algorithm that didn't build is tried again
 _INTERRUPTED = "the platform was stopped while it was building; build it again (algo compile)"
 
 
@@ -98,7 +97,6 @@ class Builds:
         self._queues: collections.OrderedDict[str, collections.deque[_Job]] = collections.OrderedDict()
         self._counts: collections.Counter[str] = collections.Counter()
         self._running = 0
-        self._ensuring: dict[str, float] = {}
         self._catching_up: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
@@ -154,9 +152,7 @@ class Builds:
                 raise CallFailure("the algorithm's build does not exist any more", "SystemError")
             if row.status == SUCCEEDED:
                 return
-            is_due = time.monotonic() - self._ensuring.get(build_id, float("-inf")) >= _RETRY_AFTER
-            if (is_due or not row.problem) and build_id not in self._jobs:
-                self._ensuring[build_id] = time.monotonic()
+            if build_id not in self._jobs:
                 await self._reopen(build_id, row)
         await self.wait(build_id)
         row = await run_in_threadpool(self._records.get, build_id)
