@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from .sandbox import Confinement, Limits, NoSandbox, limited
+from .sandbox import Confinement, Limits, NoSandbox, is_unsafe, limited
 
 log = logging.getLogger("algorithmia.engine")
 
@@ -35,10 +35,6 @@ _ETC = (
 )  # fmt: skip
 _ETC_PATTERNS = ("java-*",)
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-
-# What the C library doesn't take from strangers in a privileged program. Ours run as root before they become the
-# algorithm's user, so these reach only the program that comes after them.
-_UNSAFE = ("LD_", "MALLOC_", "GLIBC_", "GCONV_", "GETCONF_", "LOC", "NLSPATH", "HOSTALIASES", "RES", "TZDIR", "NIS_")
 
 # Users of workers, one each in turn; builds have the one before. Nothing else has such numbers.
 _FIRST_USER, _USERS = 1_900_000_000, 1_000_000
@@ -101,7 +97,7 @@ class Bubblewrap:
                 descriptors.append(give(self._filter.program))
                 arguments += ["--seccomp", str(descriptors[-1])]
             # Through a file, so that no variable's value is ever on a command line, nor in bwrap's own environment.
-            unsafe = []
+            unsafe = []  # for what comes after programs that run as root
             for name, value in confinement.environment.items():
                 if is_unsafe(name):
                     unsafe.append(f"{name}={value}")
@@ -206,16 +202,11 @@ def find() -> Iterator[str]:
             yield program
 
 
-def is_unsafe(name: str) -> bool:
-    """Whether the variable `name` changes what programs that aren't the algorithm's do before it runs."""
-    return name.startswith(_UNSAFE)
-
-
 def _users() -> tuple[int, int]:
     """The first user for processes, and how many there are."""
     with open("/proc/self/uid_map") as handle:
         known = [[int(field) for field in line.split()] for line in handle]
-    if any(first <= _FIRST_USER and _FIRST_USER + _USERS <= first + count for first, _, count in known):
+    if any(first <= _FIRST_USER and first + count >= _FIRST_USER + _USERS for first, _, count in known):
         return _FIRST_USER, _USERS
     return _LOW_FIRST_USER, _LOW_USERS
 

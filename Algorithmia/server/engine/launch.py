@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..settings import Settings
+from . import doorway
 from .base import Build
-from .sandbox import Confinement, Limits, Sandbox
+from .doorway import Adopt
+from .sandbox import Confinement, Limits, Sandbox, is_unsafe
 
 PRIVATE_TMP = "/tmp"  # noqa: S108  (the sandbox's, of which each process has its own)
+PRIVATE_FIFO = f"{PRIVATE_TMP}/algoout"
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What a worker starts. The worker adds its descriptors to `confinement`, and the runner's own arguments.
 
-    directory  the worker's private one outside, removed when it ends; sizes in bytes
+    directory  the worker's private one outside, removed when it ends
+    fifo       where the process's answers come from, if it speaks the documented protocol
+    adopt      serves the process's requests to the platform, where its network is its own; sizes in bytes
     """
 
     command: tuple[str, ...]
@@ -28,6 +33,8 @@ class Launch:
     directory: Path
     max_result: int
     max_output: int
+    fifo: str = ""
+    adopt: Adopt | None = None
 
     @property
     def project(self) -> Path:
@@ -36,19 +43,32 @@ class Launch:
 
 
 def prepare(
-    build: Build, settings: Settings, sandbox: Sandbox, work: Path, address: str, key: str, secrets: Mapping[str, str]
+    build: Build,
+    settings: Settings,
+    sandbox: Sandbox,
+    work: Path,
+    address: str,
+    key: str,
+    secrets: Mapping[str, str],
+    adopt: Adopt | None,
 ) -> Launch:
     """What to start for one worker of `build`; makes its directory in `work`. Raises OSError.
 
     key      the session key by which the algorithm reaches the platform at `address`
     secrets  the author's own variables; the platform's win over them
+    adopt    serves requests to the platform from processes that can't reach its address
     """
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory = Path(tempfile.mkdtemp(prefix="worker-", dir=work))
     home = PRIVATE_TMP if sandbox.is_private else str(directory)
     project = build.path.absolute()
+    is_isolated = build.network == "isolated" and sandbox.is_private
+    readable = (str(project), *build.runtime.readable)
+    if is_isolated:
+        address = doorway.inner_address(address)
+        readable += doorway.readable()
     environment = {
-        **secrets,
+        **{name: value for name, value in secrets.items() if not is_unsafe(name)},
         "PATH": os.pathsep.join([os.path.dirname(build.runtime.command[0]), "/usr/local/bin", "/usr/bin", "/bin"]),
         "LANG": "C.UTF-8",
         "HOME": home,
@@ -61,18 +81,27 @@ def prepare(
         "PYTHONUNBUFFERED": "1",
         **build.runtime.environment,
     }
+    fifo = ""
+    if build.runtime.protocol == "stdio":
+        fifo = str(directory / "algoout")
+        os.mkfifo(fifo)
+        os.chmod(fifo, 0o622 if sandbox.is_private else 0o600)  # written to by a user of the process's own
+        environment["ALGORITHMIA_OUTPUT_FIFO"] = PRIVATE_FIFO if sandbox.is_private else fifo
     return Launch(
         command=build.runtime.command,
         confinement=Confinement(
             directory=project,
             environment=environment,
             scratch=directory,
-            readable=(str(project), *build.runtime.readable),
-            network=build.network == "full",
+            readable=readable,
+            fifo=fifo if sandbox.is_private else "",
+            network=not is_isolated,
             limits=Limits(scratch=settings.max_scratch_bytes),
         ),
         sandbox=sandbox,
         directory=directory,
         max_result=settings.max_result_bytes,
         max_output=settings.max_stdout_bytes,
+        fifo=fifo,
+        adopt=adopt if is_isolated else None,
     )

@@ -18,8 +18,11 @@ from typing import Any, Protocol
 from ..identity import Identity
 from ..settings import Settings
 from .base import Build, Call, CallFailure, Result
+from .doorway import Adopt
+from .frames_worker import FramesWorker
 from .launch import prepare
 from .sandbox import Sandbox, Unconfined
+from .stdio_worker import StdioWorker
 from .worker import TIMED_OUT, Worker
 
 log = logging.getLogger("algorithmia.engine")
@@ -79,9 +82,11 @@ class LocalPool:
     sessions    issues the keys by which they do
     sandbox     starts their processes
     secrets_of  variables for the workers of the algorithm with this id, asked whenever one starts; may block
+    adopt       serves requests to the platform from workers that have a network of their own
     """
 
     secrets_of: Callable[[str], Mapping[str, str]] | None = None
+    adopt: Adopt | None = None
 
     def __init__(
         self, settings: Settings, address: str, sessions: Sessions, sandbox: Sandbox | None = None
@@ -337,9 +342,10 @@ class LocalPool:
             generation = group.generation
             secrets = await self._secrets(group.build)
             launch = prepare(
-                group.build, self._settings, self._sandbox, self._work, self._address, key, secrets
+                group.build, self._settings, self._sandbox, self._work, self._address, key, secrets, self.adopt
             )
-            worker = Worker(launch, self._ended)
+            kind = StdioWorker if group.build.runtime.protocol == "stdio" else FramesWorker
+            worker = kind(launch, self._ended)
             worker.generation = generation
             self._processes[worker] = group
             printed = await worker.start(self._settings.load_timeout)

@@ -18,6 +18,12 @@ log = logging.getLogger("algorithmia.engine")
 
 _PRLIMIT = "/usr/bin/prlimit"
 
+# What the C library doesn't take from strangers in a privileged program.
+_UNSAFE = (
+    "GCONV_", "GETCONF_", "GLIBC_", "HOSTALIASES", "LD_", "LOCALDOMAIN", "LOCPATH", "MALLOC_", "NIS_PATH", "NLSPATH",
+    "RESOLV_", "RES_OPTIONS", "TZDIR",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -144,6 +150,11 @@ class Unconfined:
 
 class NoSandbox(Exception):
     """A sandbox is required and there is none here; the message says why and what to do."""
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether the variable `name` could make programs that prepare a process do what an algorithm's author wants."""
+    return name.startswith(_UNSAFE)
 
 
 def limited(command: tuple[str, ...], limits: Limits) -> tuple[str, ...]:

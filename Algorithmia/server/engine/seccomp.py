@@ -23,7 +23,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
 def program() -> bytes:
     """The filter as the kernel takes it. Raises ImportError, OSError or RuntimeError where it can't be made."""
-    import pyseccomp
+    import pyseccomp  # type: ignore[import-untyped]
 
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     refuse = pyseccomp.ERRNO(errno.EPERM)

@@ -1,7 +1,8 @@
-"""One worker process, seen from the server: start, handshake, one call at a time, captured output, certain end.
+"""One worker process, seen from the server: start, one call at a time, captured output, certain end.
 
-Nothing here blocks the loop: the process is started with vfork, its end is noticed through a pidfd, and its output is
-read in bounded pieces between other events.
+How calls and answers travel is the subclass's: `frames_worker.py`, `stdio_worker.py`. Nothing here blocks the loop:
+the process is started with vfork, its end is noticed through a pidfd, and its output is read in bounded pieces between
+other events.
 """
 
 from __future__ import annotations
@@ -12,46 +13,44 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
-from . import protocol
-from .base import CallFailure, ContentType, InvalidInput, Result
+from .base import CallFailure, ContentType, Result
+from .doorway import Doorway
 from .launch import Launch
-from .protocol import HEADER
 
 log = logging.getLogger("algorithmia.engine")
 
 TIMED_OUT = "Failed to run algorithm - may have timed-out or hit out-of-memory error"
 
-_CHUNK = 65536
+CHUNK = 65536
 # More than a pipe holds: what a call printed before its answer is then read before the call ends.
-_DRAIN_READS = 20
-_GRACE = 3.0
+DRAIN_READS = 20
+GRACE = 3.0
 # Error messages and traces come on top of the largest result.
-_SLACK = 8 * 1024 * 1024
-# How long the socket's last bytes may take to arrive once the process has ended.
-_LAST_BYTES = 0.2
+SLACK = 8 * 1024 * 1024
 
 
-class _Failure(msgspec.Struct):
-    """The error members that a worker sends."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The process's end of how it is talked to.
 
-    message: str
-    error_type: str = "AlgorithmError"
-    stacktrace: str | None = None
+    arguments    that the command gets besides its own
+    descriptors  that it inherits
+    """
+
+    arguments: tuple[str, ...] = ()
+    descriptors: tuple[int, ...] = ()
+    stdin: int = subprocess.DEVNULL
 
 
-_decode_failure = msgspec.json.Decoder(_Failure).decode
-
-
-class Worker(asyncio.Protocol):
+class Worker(ABC):
     """One process. Make it, `start` it, `call` it as often as you like but once at a time, then `retire` or `kill` it.
 
     on_end  called once, when the process has ended and everything of it is gone
@@ -64,19 +63,16 @@ class Worker(asyncio.Protocol):
         self.generation = 0
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
-        self._transport: asyncio.WriteTransport | None = None
+        self._doorway: Doorway | None = None
         self._pending: asyncio.Future[Any] | None = None
-        self._number = 0
-        self._buffer = bytearray()
         self._output_fd = -1
         self._output: list[bytes] = []
         self._kept = 0
         self._printed = 0
-        self._is_connected = False
         self._is_finished = False
-        self.ended: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self, timeout: float) -> str:
         """Start the process and wait until its algorithm has loaded, at most `timeout` seconds; what it printed.
@@ -84,19 +80,17 @@ class Worker(asyncio.Protocol):
         Raises CallFailure (LoadingError) if that fails; the process is then gone or going. Cancelling kills it.
         """
         try:
-            ours, reading = self._spawn()
+            self._spawn()
         except OSError as problem:
             self._remove_directory()
-            self._finish_unstarted()
+            self._is_finished = True
+            self._on_end(self)
             raise CallFailure(f"can't start the algorithm's process: {problem}", "SystemError") from None
         self.is_alive = True
-        self._output_fd = reading
-        os.set_blocking(reading, False)
-        self._loop.add_reader(reading, self._read_output)
+        self._loop.add_reader(self._output_fd, self._read_output)
         self._watch_exit()
         try:
-            await self._loop.create_unix_connection(lambda: self, sock=ours)
-            await self._ask(b"", None, timeout, f"loading took longer than {timeout:g} s")
+            printed = await self._load(timeout, f"loading took longer than {timeout:g} s")
         except asyncio.CancelledError:
             self.kill()
             raise
@@ -108,31 +102,22 @@ class Worker(asyncio.Protocol):
             if failure.error_type == "SystemExit":
                 message += " while loading"
             raise CallFailure(message, "LoadingError", failure.stacktrace, 0.0, failure.stdout) from None
-        output = self._take_output()
-        if output:
-            log.debug("output of load", extra={"project": str(self.launch.project), "output": output[:2000]})
-        return output
+        if printed:
+            log.debug("output of load", extra={"project": str(self.launch.project), "output": printed[:2000]})
+        return printed
 
+    @abstractmethod
     async def call(self, content_type: ContentType, body: bytes, seconds: float, timeout: float) -> Result:
         """Run one call, at most `seconds` from now; `timeout` is what the caller asked for, to be told.
 
         Raises CallFailure or InvalidInput. Cancelling, or running out of time, kills the process.
         """
-        self._read_output()
-        stray = self._take_output()
-        if stray:
-            log.debug("output between calls", extra={"project": str(self.launch.project), "output": stray[:2000]})
-        self._number = (self._number + 1) & 0xFFFFFFFF
-        header = protocol.frame_header(protocol.CALL, content_type, self._number, len(body))
-        result: Result = await self._ask(header, body, seconds, f"stopped at the call's timeout of {timeout:g} s")
-        return result
 
     def retire(self) -> None:
         """Let the process end in good order; killed if that takes longer than 3 s."""
         self.is_alive = False
-        if self._transport is not None and self._is_connected:
-            self._transport.close()
-            self._loop.call_later(_GRACE, self.kill)
+        if self._hang_up():
+            self._loop.call_later(GRACE, self.kill)
         else:
             self.kill()
 
@@ -144,84 +129,48 @@ class Worker(asyncio.Protocol):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    # -- asyncio.Protocol ---------------------------------------------------------------------------------------
+    # -- what a protocol decides --------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        self._is_connected = True
+    @abstractmethod
+    def _open_link(self, for_us: ExitStack, for_it: ExitStack) -> Link:
+        """Open what the process is talked to with: closed by `for_us` if it can't be started, and by `for_it` once it
+        has been. Raises OSError."""
 
-    def data_received(self, data: bytes) -> None:
-        if self._buffer:
-            self._buffer += data
-            data = bytes(self._buffer) if self._frame_is_whole() else b""
-        elif len(data) < HEADER.size or len(data) < HEADER.size + HEADER.unpack_from(data)[3]:
-            self._buffer += data
-            self._frame_is_whole()
-            return
-        if data:
-            self._buffer.clear()
-            self._on_frame(data)
+    @abstractmethod
+    async def _load(self, timeout: float, reason: str) -> str:
+        """Wait until the algorithm has loaded; what it printed. Raises CallFailure."""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._is_connected = False
-        self.is_alive = False
-        if self._process is not None and self._process.returncode is not None:
-            self._finish()
-        else:
-            # An algorithm that closes our socket, or hangs at exit, doesn't stay.
-            self._loop.call_later(_GRACE, self.kill)
+    @abstractmethod
+    def _hang_up(self) -> bool:
+        """Tell the process that there are no more calls; False if that can't be told."""
 
-    def _frame_is_whole(self) -> bool:
-        if len(self._buffer) < HEADER.size:
-            return False
-        length: int = HEADER.unpack_from(self._buffer)[3]
-        if length > self.launch.max_result + _SLACK:
-            self._settle_failure(CallFailure("the worker process broke the protocol", "SystemError"))
-            self.kill()
-            return False
-        return len(self._buffer) >= HEADER.size + length
+    @abstractmethod
+    def _close_link(self) -> None:
+        """The process has ended, or is about to be killed for good: take what it last said, then close our end."""
 
-    def _on_frame(self, frame: bytes) -> None:
-        kind, content_type, number, length, seconds = HEADER.unpack_from(frame)
-        body = frame[HEADER.size :]
-        pending = self._pending
-        if pending is None or pending.done() or number != self._number or len(body) != length:
-            self.kill()  # nobody asked: the algorithm got hold of the socket
-            return
-        self._read_output(_DRAIN_READS)
-        try:
-            if kind == protocol.DONE:
-                kind_name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]
-                pending.set_result(Result(kind_name, body, seconds, self._take_output()))
-            elif kind == protocol.READY:
-                pending.set_result(None)
-            elif kind == protocol.INVALID:
-                pending.set_exception(InvalidInput(body.decode("utf-8", "replace")))
-            else:
-                failure = _decode_failure(body)
-                pending.set_exception(
-                    CallFailure(
-                        failure.message, failure.error_type, failure.stacktrace, seconds, self._take_output()
-                    )
-                )
-        except (msgspec.MsgspecError, IndexError):
-            self._settle_failure(CallFailure("the worker process broke the protocol", "SystemError"))
-            self.kill()
+    def _last_words(self) -> float:
+        """How many seconds after the process's end something of it may still arrive."""
+        return 0.0
 
     # -- one request to the process -----------------------------------------------------------------------------
 
-    async def _ask(self, header: bytes, body: bytes | None, seconds: float, reason: str) -> Any:
-        if not self.is_alive or self._transport is None:
+    def _begin(self) -> None:
+        """A call begins: what was printed since the last one is nobody's."""
+        self._read_output()
+        stray = self._take_output()
+        if stray:
+            log.debug("output between calls", extra={"project": str(self.launch.project), "output": stray[:2000]})
+
+    def _ask(self) -> asyncio.Future[Any]:
+        """The future of the next answer. Raises CallFailure if there can't be one."""
+        if not self.is_alive:
             raise CallFailure("the worker process has ended", "SystemExit")
         pending = self._pending = self._loop.create_future()
-        if body is not None:
-            # One write, unless copying the body would cost more than a second one.
-            if len(body) < _CHUNK:
-                self._transport.write(header + body)
-            else:
-                self._transport.writelines((header, body))
-        began = self._loop.time()
-        timer = self._loop.call_later(max(0.0, seconds), self._overrun, reason, began)
+        return pending
+
+    async def _answer(self, pending: asyncio.Future[Any], seconds: float, reason: str) -> Any:
+        """Wait for an answer; the process is killed for `reason` once `seconds` have passed, or when cancelled."""
+        timer = self._loop.call_later(max(0.0, seconds), self._overrun, reason, self._loop.time())
         try:
             return await pending
         except asyncio.CancelledError:
@@ -233,7 +182,7 @@ class Worker(asyncio.Protocol):
 
     def _overrun(self, reason: str, began: float) -> None:
         self.kill()
-        self._read_output(_DRAIN_READS)
+        self._read_output(DRAIN_READS)
         self._settle_failure(
             CallFailure(
                 f"{TIMED_OUT} ({reason})", "TimeoutError", None, self._loop.time() - began, self._take_output()
@@ -244,6 +193,13 @@ class Worker(asyncio.Protocol):
         if self._pending is not None and not self._pending.done():
             self._pending.set_exception(failure)
 
+    def _break(self, what: str = "") -> None:
+        """The process doesn't keep to the protocol: `what` it did. It can't be used any more."""
+        message = "the worker process broke the protocol" + (f": {what}" if what else "")
+        self.kill()
+        self._read_output(DRAIN_READS)
+        self._settle_failure(CallFailure(message, "SystemError", None, 0.0, self._take_output()))
+
     # -- output -------------------------------------------------------------------------------------------------
 
     def _read_output(self, reads: int = 1) -> None:
@@ -251,7 +207,7 @@ class Worker(asyncio.Protocol):
         while reads and self._output_fd >= 0:
             reads -= 1
             try:
-                data = os.read(self._output_fd, _CHUNK)
+                data = os.read(self._output_fd, CHUNK)
             except BlockingIOError:
                 return
             except OSError:
@@ -259,11 +215,14 @@ class Worker(asyncio.Protocol):
             if not data:
                 self._close_output()
                 return
-            self._printed += len(data)
-            room = self.launch.max_output - self._kept
-            if room > 0:
-                self._output.append(data[:room])
-                self._kept += min(room, len(data))
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        self._printed += len(data)
+        room = self.launch.max_output - self._kept
+        if room > 0:
+            self._output.append(data[:room])
+            self._kept += min(room, len(data))
 
     def _take_output(self) -> str:
         """What was captured since the last time, as text without its last line end."""
@@ -283,27 +242,29 @@ class Worker(asyncio.Protocol):
 
     # -- the process --------------------------------------------------------------------------------------------
 
-    def _spawn(self) -> tuple[socket.socket, int]:
-        """Start the process; our ends of its socket and of its output's pipe. After an OSError nothing is left open."""
+    def _spawn(self) -> None:
+        """Start the process. After an OSError nothing is left open."""
         launch = self.launch
-        with contextlib.ExitStack() as for_us, contextlib.ExitStack() as for_it:
-            ours, theirs = socket.socketpair()
-            for_us.callback(ours.close)
-            for_it.callback(theirs.close)
+        with ExitStack() as for_us, ExitStack() as for_it:
             reading, writing = os.pipe()
             for_us.callback(os.close, reading)
             for_it.callback(os.close, writing)
-            descriptor = theirs.fileno()
-            arguments = (str(descriptor), str(launch.project), str(launch.max_result), str(launch.sandbox.parent))
-            self._process = launch.sandbox.start(
-                launch.command + arguments,
-                replace(launch.confinement, descriptors=(descriptor,)),
-                stdout=writing,
-                stderr=writing,
-            )
+            os.set_blocking(reading, False)
+            link = self._open_link(for_us, for_it)
+            command, descriptors = launch.command + link.arguments, link.descriptors
+            doorway = None
+            if launch.adopt is not None:
+                doorway = Doorway(launch.adopt)
+                for_us.callback(doorway.close)
+                command = doorway.command(command, launch.confinement.environment["ALGORITHMIA_API"])
+                descriptors += (doorway.descriptor,)
+            confinement = replace(launch.confinement, descriptors=descriptors)
+            self._process = launch.sandbox.start(command, confinement, link.stdin, writing, writing)
             for_us.pop_all()
-        ours.setblocking(False)
-        return ours, reading
+        self._output_fd = reading
+        if doorway is not None:
+            doorway.open()
+            self._doorway = doorway
 
     def _watch_exit(self) -> None:
         """Have `_on_exit` called when the process has ended but is not yet reaped: its id is still taken."""
@@ -330,8 +291,8 @@ class Worker(asyncio.Protocol):
             os.close(self._pidfd)
             self._pidfd = -1
         self._process.wait()
-        if self._is_connected:
-            self._loop.call_later(_LAST_BYTES, self._finish)
+        if seconds := self._last_words():
+            self._loop.call_later(seconds, self._finish)
         else:
             self._finish()
 
@@ -340,16 +301,14 @@ class Worker(asyncio.Protocol):
             return
         self._is_finished = True
         assert self._process is not None
-        if self._transport is not None:
-            self._transport.abort()
-        self._read_output(_DRAIN_READS)
-        self._settle_failure(exit_failure(self.launch.sandbox.status(self._process.returncode), self._take_output()))
+        if self._doorway is not None:
+            self._doorway.close()
+        self._close_link()
+        self._read_output(DRAIN_READS)
+        status = self.launch.sandbox.status(self._process.returncode)
+        self._settle_failure(exit_failure(status, self._take_output()))
         self._close_output()
         self._remove_directory()
-        self._on_end(self)
-
-    def _finish_unstarted(self) -> None:
-        self._is_finished = True
         self._on_end(self)
 
     def _remove_directory(self) -> None:

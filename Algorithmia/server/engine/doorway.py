@@ -1,0 +1,117 @@
+"""The platform's address inside a worker's own network, where nothing else can be reached.
+
+A socket belongs to the network that it was made in, so the worker's process makes it, before any of the algorithm's
+code runs (`launcher.py`), and hands it to the server over a UNIX socket. The server answers what comes to it like what
+comes to its own address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+
+class Adopted(Protocol):
+    """A socket that is being served."""
+
+    def close(self) -> None: ...
+
+
+# Serves the requests that come to a listening socket.
+Adopt = Callable[[socket.socket], Awaitable[Adopted]]
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+# Not the virtual environment's: the launcher needs the standard library only.
+_PYTHON = os.path.realpath(sys.executable)
+_COMMAND = (_PYTHON, "-I", "-S", "-E", "-B", str(LAUNCHER))
+_PREFIX = os.path.realpath(sys.base_prefix)
+
+_LOWEST_PORT = 1024
+_OTHER_PORT = 9000
+
+
+def readable() -> tuple[str, ...]:
+    """What must be readable where the launcher runs."""
+    return (_PREFIX, str(LAUNCHER))
+
+
+def inner_address(address: str) -> str:
+    """The platform's address for a worker with a network of its own: the same one, if that has it."""
+    port = urlsplit(address).port or 80
+    # Only the machine's root may take the lower ones.
+    return f"http://127.0.0.1:{port if port >= _LOWEST_PORT else _OTHER_PORT}"
+
+
+class Doorway:
+    """The server's side, for one worker."""
+
+    def __init__(self, adopt: Adopt) -> None:
+        self._adopt = adopt
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._adopting: asyncio.Task[None] | None = None
+        self._adopted: Adopted | None = None
+        self._loop = asyncio.get_running_loop()
+        self._is_open = False
+
+    @property
+    def descriptor(self) -> int:
+        """What the launcher must inherit."""
+        return self._theirs.fileno()
+
+    def command(self, command: tuple[str, ...], address: str) -> tuple[str, ...]:
+        """`command`, after the launcher has listened at `address`."""
+        return (*_COMMAND, str(self.descriptor), str(urlsplit(address).port), *command)
+
+    def open(self) -> None:
+        """The process has been started: serve its socket once it comes."""
+        self._theirs.close()
+        self._is_open = True
+        self._loop.add_reader(self._ours, self._receive)
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._stop_listening()
+        self._theirs.close()
+        if self._adopting is not None:
+            self._adopting.cancel()
+        if self._adopted is not None:
+            self._adopted.close()
+            self._adopted = None
+
+    def _stop_listening(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._ours)
+        self._ours.close()
+
+    def _receive(self) -> None:
+        try:
+            _, descriptors, _, _ = socket.recv_fds(self._ours, 16, 4)
+        except BlockingIOError:
+            return
+        except OSError:
+            descriptors = []
+        self._stop_listening()
+        listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        if len(listeners) == 1 and listeners[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self._adopting = self._loop.create_task(self._serve(listeners[0]))
+            return
+        for listener in listeners:
+            listener.close()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        try:
+            self._adopted = await self._adopt(listener)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                listener.close()
+            raise
