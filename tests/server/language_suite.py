@@ -26,7 +26,8 @@ A language's test file says what its project is, and inherits the tests::
 | ``{"do": "exit"}`` | ends its process with status 3 |
 
 `load` prints ``loading`` and makes the state. Behaviour that a language can't express is named in `cannot`: keys of the
-table's ``do``, and ``null``. `loses_floats` says that 1.0 comes back as 1 (one number type).
+table's ``do``, and ``null``. `loses_floats` says that 1.0 comes back as 1 (one number type), the method `expected`
+whatever else comes back changed.
 
 Tests of the runner alone (`TestX::test_runner_...`) need no server: the project is prepared in a directory by the
 language's own install and compile steps, run as they are, and a `Conversation` speaks the documented protocol with it:
@@ -197,6 +198,10 @@ class LanguageSuite:
 
     # --- what must hold in both
 
+    def expected(self, value: Any) -> Any:
+        """What comes back for `value`, where a language has a rule of its own."""
+        return value
+
     def check_values(self, ask: Ask) -> None:
         """Text, JSON, binary and null come and go as they are."""
         assert ask("text", "x").result() == ("text", "hello x")
@@ -216,7 +221,9 @@ class LanguageSuite:
             [{"a": 1}, {"a": 2}], {"a": [1]}, {"a": []}, {"a": {}}, {"a": None}, True, False,
             0, -1, 42, 1.5, -0.25, 1e-7, 123456789, 2**31, 2**53 - 1, [1.5, 2], [True, False], {"x": [None, 1]},
         ):  # fmt: skip
-            assert ask("json", {"do": "echo", "value": value}).result() == ("json", value), value
+            expected = self.expected(value)
+            content_type = "text" if isinstance(expected, str) else "json"
+            assert ask("json", {"do": "echo", "value": value}).result() == (content_type, expected), value
         assert ask("json", {"do": "echo", "value": "\u00e9"}).result() == ("text", "\u00e9")
         if "null" not in self.cannot:
             assert ask("json", {"do": "echo", "value": None}).result() == ("json", None)
