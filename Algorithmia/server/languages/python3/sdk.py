@@ -82,7 +82,9 @@ class Provision:
             shutil.copyfile(path, copied)
             shutil.copystat(path, copied)  # compiled files hold the times of their sources
             copied.chmod(0o644)
-        temporary.chmod(0o755)
+        # The server creates files for nobody else's eyes, but workers may run as another user.
+        for directory, _, _ in os.walk(temporary):
+            os.chmod(directory, 0o755)
         os.rename(temporary, target)
         # In the background, since the first call of all waits for this.
         threading.Thread(target=_make_durable, args=(target,), name="sdk", daemon=True).start()
