@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -114,6 +117,22 @@ class BoundedConnection(HttpToolsProtocol):
             is_stalled = self.cycle.more_body and not self.flow.read_paused and now - self._heard > 1.25 * limit + 1
         if is_stalled:
             self.transport.close()
+
+
+def adopter(server: uvicorn.Server) -> Callable[[socket.socket], Awaitable[asyncio.Server]]:
+    """A function that has `server`, which runs, answer what comes to one more listening socket until that is closed."""
+
+    def connection() -> asyncio.Protocol:
+        config = server.config
+        made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=server.server_state, app_state=server.lifespan.state
+        )
+        return made
+
+    async def adopt(listener: socket.socket) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(connection, sock=listener)
+
+    return adopt
 
 
 async def close_stalled(connections: set[Any], limit: float) -> None:

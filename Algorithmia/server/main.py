@@ -152,7 +152,7 @@ async def _run(
 ) -> None:
     import uvicorn
 
-    from .connections import BoundedConnection, allow_many_connections, close_stalled
+    from .connections import BoundedConnection, adopter, allow_many_connections, close_stalled
     from .platform import create_application
 
     settings = platform.settings
@@ -191,6 +191,7 @@ async def _run(
         inner_server = uvicorn.Server(uvicorn.Config(application, lifespan="off", **options))
         inner_server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
         tasks.append(asyncio.create_task(inner_server.serve(sockets=[inner])))
+    platform.engine.adopt = adopter(server if inner is None else inner_server)
     if settings.background and settings.idle_timeout > 0:
         tasks.append(asyncio.create_task(_stop_when_idle(server, platform)))
     if settings.request_timeout > 0:

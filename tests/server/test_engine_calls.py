@@ -283,7 +283,7 @@ def test_environment_is_built_from_scratch(tmp_path: Path, monkeypatch: pytest.M
         assert seen["env"].pop("ALGORITHMIA_HOME").startswith(home)
         assert seen["env"].pop("ALGORITHMIA_API_KEY").startswith("sim")
         assert seen["env"].pop("ALGORITHMIA_API") == "http://127.0.0.1:9"
-        assert seen["env"].pop("PATH").split(":")[0] == os.path.dirname(sys.executable)
+        assert seen["env"].pop("PATH").split(":")[0] == os.path.dirname(own_runtime().command[0])
         assert set(seen["env"]) <= {"LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "LC_CTYPE"}
         assert seen["mode"] == 0o700
         assert seen["sid"] is True

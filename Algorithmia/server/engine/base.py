@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..identity import Identity
+from .doorway import Adopt
 
 ContentType = Literal["text", "json", "binary"]
 # frames: protocol.py over a socket; stdio: the documented JSON lines on standard input, answers into a FIFO
@@ -101,7 +102,12 @@ class InvalidInput(Exception):
 
 
 class Engine(Protocol):
-    """Runs calls. All methods are called on the server's event loop."""
+    """Runs calls. All methods are called on the server's event loop.
+
+    adopt  serves the platform's requests that come to a socket of the engine's; set before calls come
+    """
+
+    adopt: Adopt | None
 
     async def start(self) -> None:
         """Make ready to take calls."""

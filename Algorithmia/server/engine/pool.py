@@ -86,11 +86,12 @@ class LocalPool:
     """
 
     secrets_of: Callable[[str], Mapping[str, str]] | None = None
-    adopt: Adopt | None = None
+    adopt: Adopt | None
 
     def __init__(
         self, settings: Settings, address: str, sessions: Sessions, sandbox: Sandbox | None = None
     ) -> None:
+        self.adopt = None
         self._settings = settings
         self._sandbox = sandbox or Unconfined()
         self._address = address
