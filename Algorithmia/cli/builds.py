@@ -76,11 +76,14 @@ def write_log(text, env):
 
 def follow(found, build_id, write, env):
     """Hand the build's log to `write` (bytes) as it grows; the exit status says how the build ended."""
-    for chunk in found.stream_build_logs(build_id):
-        write(chunk)
+
+    def show(piece):
+        # type: (bytes) -> None
+        write(piece)
         env.flush()
-    build = found.get_build(build_id)
+
+    build = found.wait_for_build(build_id, show)
     if build["status"] == "succeeded":
         return exit_status.OK
-    env.error("algo: build %s of %s %s" % (build_id, found.path, build["status"]))
+    env.error("algo: build %s of %s failed" % (build_id, found.path))
     return exit_status.FAILED
