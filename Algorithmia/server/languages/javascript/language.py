@@ -142,11 +142,7 @@ def _npm(project: Path, environment: Environment, target: Path, cache: Path) -> 
         environment.program, program, verb, "--prefix", str(target), "--cache", str(cache / "npm"),
         "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=warn",
     )  # fmt: skip
-    variables = {"PATH": os.pathsep.join((os.path.dirname(environment.program), "/usr/local/bin:/usr/bin:/bin"))}
-    for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
-        if name in os.environ:  # the platform's owner has a mirror
-            variables[name] = os.environ[name]
-    return Step(f"npm {verb}", command, variables, network=True, readable=outside_system(str(Path(program).parents[1])))
+    return Step(f"npm {verb}", command, network=True, readable=outside_system(str(Path(program).parents[1])))
 
 
 LANGUAGE = JavaScript()

@@ -83,9 +83,7 @@ class R(Language):
 
     def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:
         """See `Language.install`."""
-        variables = {"LANG": "C.UTF-8", "R_LIBS": str(target)}
-        if "CRAN_MIRROR" in os.environ:  # the platform's owner has one
-            variables["CRAN_MIRROR"] = os.environ["CRAN_MIRROR"]
+        variables = {"R_LIBS": str(target)}
         command = (environment.program, str(_INSTALLER), "packages.txt", str(target))
         return [Step("Installing packages", command, variables, network=True, readable=(str(_INSTALLER),))]
 

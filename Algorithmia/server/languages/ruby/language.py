@@ -125,18 +125,12 @@ def _bundle(environment: Environment, place: Path, cache: Path) -> Step:
     """The command that installs the gems of ``place/Gemfile`` below `place`."""
     if output_of(environment.program, "-rbundler", "-e", "print Bundler::VERSION") is None:
         raise BuildProblem("the Gemfile names gems but Bundler is not here: install the Debian package ruby-bundler")
-    directory = os.path.dirname(environment.program)
     variables = {
         **_bundler_variables(place),
         "BUNDLE_USER_CACHE": str(cache / "bundle"),
         "BUNDLE_GLOBAL_GEM_CACHE": "true",
         "BUNDLE_SILENCE_ROOT_WARNING": "true",
-        "LANG": "C.UTF-8",
-        "PATH": f"{directory}:/usr/local/bin:/usr/bin:/bin",
     }
-    for name, value in os.environ.items():
-        if name.startswith("BUNDLE_MIRROR__"):  # the platform's owner has a mirror
-            variables[name] = value
     return Step("bundle install", (environment.program, "-S", "bundle", "install"), variables, network=True)
 
 
