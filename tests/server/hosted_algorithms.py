@@ -86,9 +86,14 @@ class Hosted:
         output = self.git(directory, "push", "-q", "origin", "HEAD:master")
         commit = self.git(directory, "rev-parse", "HEAD").strip()
         build = self._finished(name, commit)
-        logs = self.send("GET", f"/v1/algorithms/{self.name}/{name}/builds/{build['build_id']}/logs")["logs"]
-        assert build["status"] == "succeeded", (build, output, logs)
+        assert build["status"] == "succeeded", (build, output, self.log(name, commit))
         return commit
+
+    def log(self, name: str, commit: str) -> str:
+        """The log of the finished build of `commit`."""
+        build = self._finished(name, commit)
+        logs = self.send("GET", f"/v1/algorithms/{self.name}/{name}/builds/{build['build_id']}/logs")
+        return str(logs["logs"])
 
     def _finished(self, name: str, commit: str) -> dict[str, Any]:
         deadline = time.monotonic() + 600

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hosted_algorithms import Hosted
 from language_suite import LanguageSuite, start, write_project
+from platforms import Server
 from runner_conversation import Conversation, Ended
 
 from Algorithmia.server.languages import Languages
@@ -207,3 +210,32 @@ def test_a_project_without_an_entry_point(tmp_path: Path) -> None:
     (empty / "algorithmia.conf").write_text('{"algoname": "../x"}')
     with pytest.raises(BuildProblem, match="algoname"):
         language.runtime(empty, environment, None)
+
+
+def test_packages_of_the_registry(server: Server, tmp_path: Path) -> None:
+    """Installed by npm in the sandbox, used by modules of both kinds, reused by the next build."""
+    if not LANGUAGES.environments(LANGUAGES.all["javascript"])[0].is_available or shutil.which("npm") is None:
+        pytest.skip("Node.js and npm are not on this machine: install the Debian packages nodejs and npm")
+    try:
+        urllib.request.urlopen("https://registry.npmjs.org/left-pad/1.3.0", timeout=10).close()
+    except OSError as problem:
+        pytest.skip(f"the npm registry can't be reached from here: {problem}")
+    hosted = Hosted(server, tmp_path)
+    hosted.create("Padded", "javascript")
+    directory = hosted.clone("Padded")
+    package = {"name": "padded", "dependencies": {"left-pad": "1.3.0"}}
+    (directory / "package.json").write_text(json.dumps(package))
+    (directory / "src" / "Padded.js").write_text(
+        "exports.apply = (x) => require('left-pad')(x, 5, '.');\n"
+    )
+    first = hosted.push("Padded", directory)
+    assert hosted.call(f"Padded/{first}", "text", "abc").result() == ("text", "..abc")
+    (directory / "src" / "Padded.js").unlink()
+    (directory / "src" / "Padded.mjs").write_text(
+        "import pad from 'left-pad';\nexport const apply = (x) => pad(x, 6, '.');\n"
+    )
+    second = hosted.push("Padded", directory)
+    assert hosted.call(f"Padded/{second}", "text", "abc").result() == ("text", "...abc")
+    assert "npm install" in hosted.log("Padded", first)
+    assert "npm install" not in hosted.log("Padded", second)
+    assert hosted.call(f"Padded/{first}", "text", "abc").result() == ("text", "..abc")
