@@ -32,7 +32,7 @@ SERVER = [
     'sqlalchemy>=2.0.30,<3; python_version >= "3.10"',
     'alembic>=1.13; python_version >= "3.10"',
     # Dependencies of algorithms, resolved and installed many times faster than by pip.
-    'uv>=0.5; python_version >= "3.10"',
+    'uv>=0.10; python_version >= "3.10"',
     # Algorithms' secrets at rest (Fernet).
     'cryptography>=41; python_version >= "3.10"',
     # The sandbox: bubblewrap where the system has none, and its system call filter.

@@ -15,6 +15,7 @@ from Algorithmia.server.engine.pool import LocalPool
 from Algorithmia.server.engine.sandbox import Sandbox, Unconfined
 from Algorithmia.server.identity import Account, CallContext, Identity
 from Algorithmia.server.languages.python3.language import own_runtime
+from Algorithmia.server.services.runtimes import Runtimes
 from Algorithmia.server.settings import Settings
 
 ZOO = {
@@ -164,6 +165,7 @@ class Keeper:
         self.home = home
         self.settings = Settings(home=home / "home", **settings)
         self.sessions = SessionKeys()
+        self.runtimes = Runtimes(self.settings.state)
         self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions, self.sandbox)
 
     async def result(
@@ -183,7 +185,8 @@ class Keeper:
     def build(self, name: str) -> Build:
         """The build of the zoo's project called `name`."""
         project = make_project(self.home, name)
-        return Build(f"build-{name}", "zoo", name, project, own_runtime(), f"algorithm-{name}")
+        runtime = self.runtimes.located(own_runtime())
+        return Build(f"build-{name}", "zoo", name, project, runtime, f"algorithm-{name}")
 
     async def warm(self, name: str, account: Account = ME) -> str:
         return await self.pool.warm(self.build(name), Identity(account))

@@ -32,9 +32,6 @@ PASSED = (
     *("NPM_CONFIG_REGISTRY", "npm_config_registry", "NPM_CONFIG_CAFILE", "npm_config_cafile"),
     *("MAVEN_MIRROR_URL", "BUNDLE_MIRROR__ALL", "CRAN_MIRROR", "CARGO_REGISTRIES_CRATES_IO_PROTOCOL"),
 )
-_FILES = frozenset(
-    ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT")
-)
 
 _CHUNK = 65536
 _DRAIN_READS = 64
@@ -52,7 +49,9 @@ class Commands:
         if index:  # the old platform's name for it
             for name in ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"):
                 self._passed.setdefault(name, index)
-        self._files = tuple(self._passed[name] for name in self._passed if name in _FILES)
+        # Certificates, directories of wheels: what the values name must be there to be read.
+        parts = {part for value in self._passed.values() for part in value.split()}
+        self._files = tuple(sorted(part for part in parts if os.path.isabs(part) and os.path.exists(part)))
 
     def secrets(self) -> list[str]:
         """Texts in the environment of builds that no log may show: the passwords in addresses."""

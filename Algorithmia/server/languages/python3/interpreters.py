@@ -35,7 +35,7 @@ class Interpreter:
     @property
     def readable(self) -> tuple[str, ...]:
         """Directories that it needs and that a confined process wouldn't see by itself."""
-        return outside_system(self.prefix, os.path.dirname(os.path.realpath(self.program)))
+        return readable(self.prefix, self.program)
 
     @property
     def text(self) -> str:
@@ -55,6 +55,12 @@ def find(major: int) -> list[Interpreter]:
             if interpreter.version > kept.version:
                 best[interpreter.version[:2]] = interpreter
     return [best[version] for version in sorted(best, reverse=True)]
+
+
+def readable(prefix: str, program: str) -> tuple[str, ...]:
+    """Directories that `program`, installed in `prefix`, needs and that a confined process wouldn't see by itself."""
+    directory = os.path.dirname(os.path.realpath(program))
+    return outside_system(prefix, *(() if directory.startswith(prefix + os.sep) else (directory,)))
 
 
 def _candidates(major: int) -> list[str]:

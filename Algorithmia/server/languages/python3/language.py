@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
-from ..toolchains import outside_system
 from . import interpreters, requirements
 from .interpreters import Interpreter
 from .sdk import SDK, base_program
@@ -21,6 +19,11 @@ _PROVIDED = _HERE / "provided.txt"
 _EXPECTED = ((3, 13), (3, 12), (3, 11), (3, 10), (3, 9))
 # Older ones can't use the server's copies of what the SDK needs.
 _OLDEST_SHARED = (3, 10)
+# Not uv's own way: nobody imports the packages' tests, which are half of what there is to compile.
+_COMPILE = (
+    "import compileall, re, sys;"
+    "compileall.compile_dir(sys.argv[1], quiet=2, workers=0, rx=re.compile('/tests?/'))"
+)
 _SDK_NEEDS = ("requests", "toml", "six")
 
 
@@ -49,11 +52,7 @@ class Python3(Language):
 
     def remarks(self, project: Path, environment: Environment) -> list[str]:
         """See `Language.remarks`."""
-        found = requirements.read(project)
-        lines = [f"{line}: left out, the platform's own SDK is used" for line in found.provided]
-        if not found.wanted:
-            lines.append(f"{requirements.FILE} asks for nothing to be installed")
-        return lines
+        return requirements.remarks(requirements.read(project))
 
     def dependency_key(self, project: Path, environment: Environment) -> str | None:
         """See `Language.dependency_key`."""
@@ -64,7 +63,7 @@ class Python3(Language):
 
     def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:
         """See `Language.install`: a virtual environment in `target`."""
-        uv = _uv()
+        uv = uv_program()
         variables = {
             "UV_CACHE_DIR": str(cache / "uv"),
             "UV_PYTHON_DOWNLOADS": "never",
@@ -75,7 +74,8 @@ class Python3(Language):
         }
         python = str(target / "bin" / "python")
         arguments = [*_SDK_NEEDS]
-        if requirements.read(project).wanted:
+        found = requirements.read(project)
+        if found.wanted:
             arguments += ["--requirement", str(project / requirements.FILE), "--excludes", str(_PROVIDED)]
         readable = (uv, str(_PROVIDED))
         return [
@@ -86,13 +86,14 @@ class Python3(Language):
                 readable=readable,
             ),
             Step(
-                f"Install {requirements.FILE}" if len(arguments) > len(_SDK_NEEDS) else "Install what the SDK needs",
-                (uv, "pip", "install", "--python", python, "--compile-bytecode", "--no-editable", *arguments),
+                f"Install {requirements.FILE}" if found.wanted else "Install what the SDK needs",
+                (uv, "pip", "install", "--python", python, "--no-editable", *arguments),
                 variables,
                 network=True,
                 readable=readable,
             ),
-            Step("Installed", (uv, "pip", "freeze", "--python", python), variables, readable=readable),
+            Step("Installed:", (uv, "pip", "freeze", "--quiet", "--python", python), variables, readable=readable),
+            Step("Compile what was installed", (python, "-I", "-S", "-c", _COMPILE, str(target / "lib"))),
         ]
 
     def runtime(self, project: Path, environment: Environment, dependencies: Path | None) -> Runtime:
@@ -109,7 +110,7 @@ class Python3(Language):
 
 def own_runtime() -> Runtime:
     """How projects without dependencies run on the interpreter that the server itself runs on."""
-    return _runtime(base_program(), outside_system(sys.base_prefix, os.path.dirname(base_program())))
+    return _runtime(base_program(), interpreters.readable(sys.base_prefix, base_program()))
 
 
 def _runtime(program: str, readable: tuple[str, ...]) -> Runtime:
@@ -152,7 +153,8 @@ def _version(environment: Environment) -> tuple[int, ...]:
     return tuple(int(part) for part in environment.version.split(".")[:2])
 
 
-def _uv() -> str:
+def uv_program() -> str:
+    """The path of uv. Raises BuildProblem."""
     try:
         from uv import find_uv_bin
 

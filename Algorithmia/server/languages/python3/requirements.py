@@ -31,11 +31,13 @@ class Requirements:
 
     provided  lines that the platform provides for
     wanted    lines that have something to install
+    sources   lines that say where packages come from
     key       a text that stands for all that decides what gets installed
     """
 
     provided: tuple[str, ...]
     wanted: tuple[str, ...]
+    sources: tuple[str, ...]
     key: str
 
 
@@ -44,7 +46,7 @@ def read(project: Path) -> Requirements:
     try:
         data = (project / FILE).read_bytes()
     except FileNotFoundError:
-        return Requirements((), (), "")
+        return Requirements((), (), (), "")
     except OSError as problem:
         raise BuildProblem(f"{FILE} can't be read: {problem.strerror}") from None
     if len(data) > _MAX_BYTES:
@@ -69,7 +71,15 @@ def read(project: Path) -> Requirements:
     if is_local:
         # It refers to other files of the project: any of them may matter.
         key += f"\n# project {_digest(project)}"
-    return Requirements(tuple(provided), tuple(wanted), key)
+    return Requirements(tuple(provided), tuple(wanted), tuple(sources), key)
+
+
+def remarks(found: Requirements) -> list[str]:
+    """What a build log says about them."""
+    lines = [f"{line}: left out, the platform's own SDK is used" for line in found.provided]
+    if not found.wanted:
+        lines.append(f"{FILE} asks for nothing to be installed")
+    return lines
 
 
 def _logical_lines(text: str) -> list[str]:

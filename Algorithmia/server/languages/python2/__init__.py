@@ -1,0 +1,1 @@
+"""Python 2: for algorithms that still are written in it."""
