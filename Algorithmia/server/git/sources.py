@@ -13,6 +13,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -225,8 +226,8 @@ def archived_files(archive: Path, max_bytes: int) -> Iterator[SourceFile]:
                             f"the archive holds {_shown(path)}, which is neither a file nor a directory: leave it out"
                         )
                     yield SourceFile(path, _PROGRAM if member.mode & 0o100 else _FILE, member.size, content)
-    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, UnicodeError) as problem:
-        raise BadRequest(f"the body is not a gzipped tar archive ({problem}): make it with tar -czf") from None
+    except (tarfile.TarError, UnicodeError) as problem:
+        raise _no_archive(problem) from None
 
 
 def _member_path(name: str) -> bytes | None:
@@ -292,6 +293,19 @@ def _too_large(max_bytes: int) -> TooLarge:
     )
 
 
+@contextmanager
+def _honest() -> Iterator[None]:
+    """Contents are read by whoever takes them, outside of `archived_files`: an archive may break off there too."""
+    try:
+        yield
+    except (zlib.error, EOFError, gzip.BadGzipFile) as problem:
+        raise _no_archive(problem) from None
+
+
+def _no_archive(problem: Exception) -> BadRequest:
+    return BadRequest(f"the body is not a gzipped tar archive ({problem}): make it with tar -czf")
+
+
 class _Bounded(io.RawIOBase):
     """A stream that ends in an error after what an honest archive may have, and gives no large piece at once."""
 
@@ -310,12 +324,14 @@ class _Bounded(io.RawIOBase):
         # Headers are read in one piece: one of many megabytes is no honest one.
         if size < 0 or size > _PIECE or self._stream.tell() > self._limit:
             raise _too_large(self._max_bytes)
-        return self._stream.read(size)
+        with _honest():
+            return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence != os.SEEK_SET or offset > self._limit:
             raise _too_large(self._max_bytes)
-        return self._stream.seek(offset)
+        with _honest():
+            return self._stream.seek(offset)
 
     def tell(self) -> int:
         return self._stream.tell()
