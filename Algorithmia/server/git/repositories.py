@@ -195,8 +195,7 @@ class Repositories:
         with self.changing(algorithm_id) as held:
             for _ in range(_ATTEMPTS):
                 head = self.head(algorithm_id)
-                is_archive = isinstance(content, Path)
-                files = archived_files(content, self._max_source) if is_archive else given_files(content)
+                files = self._files(content)
                 commit = self._import(repository, reference, message, author, int(time.time()), head, files, held)
                 if head and self._tree(repository, head) == self._tree(repository, commit):
                     self._update(repository, f"delete {reference} {commit}\n", held)
@@ -250,6 +249,7 @@ class Repositories:
             # Whoever can have the lock alone is the last one.
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_quarantines(path)
                 busy.unlink(missing_ok=True)
             os.close(descriptor)
 
@@ -274,13 +274,11 @@ class Repositories:
     def _clean(self, repository: Path) -> None:
         if not repository.is_dir():
             return
-        for folder, names, files in os.walk(repository):
+        _remove_quarantines(repository)
+        for folder, _, files in os.walk(repository):
             for name in files:
                 if name.endswith(".lock") or (name.startswith(("tmp_", ".tmp-")) and "objects" in folder):
                     os.unlink(os.path.join(folder, name))
-            for name in [name for name in names if name.startswith(("tmp_objdir", "incoming-"))]:
-                names.remove(name)
-                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
         with suppress(GitError):
             names_left = self.git.run(repository, "for-each-ref", "--format=delete %(refname)", f"{UNFINISHED}/")
             self._update(repository, names_left.decode())
@@ -313,6 +311,9 @@ class Repositories:
             sources.write_import(process.stdin, reference, message, author, when, parent, files)
         return self.git.run(repository, "rev-parse", "--verify", reference).decode().strip()
 
+    def _files(self, content: Path | Files) -> Iterator[SourceFile]:
+        return archived_files(content, self._max_source) if isinstance(content, Path) else given_files(content)
+
     def _update(self, repository: Path, changes: str, held: Sequence[int] = ()) -> None:
         self.git.run(repository, "update-ref", "--stdin", input=changes.encode("ascii"), held=held)
 
@@ -331,6 +332,13 @@ def _checked_number(version: str) -> str:
     if not _NUMBER.fullmatch(version):
         raise ValueError(f"not a version: {version!r}")
     return version
+
+
+def _remove_quarantines(repository: Path) -> None:
+    """Remove what pushes that were killed have brought; nobody may be pushing."""
+    for path in repository.glob("objects/*-*"):
+        if path.name.startswith(("tmp_objdir-", "incoming-")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock_shared(path: Path) -> int:

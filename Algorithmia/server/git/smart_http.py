@@ -189,12 +189,12 @@ class GitResponse(Response):
                 await self._run(process, ours if is_push else None, receive, send)
             finally:
                 if is_push:
-                    await asyncio.shield(self._follow_up(before))
+                    await asyncio.shield(self._follow_up(before, process.returncode != 0))
 
-    async def _follow_up(self, before: str | None) -> None:
-        """After a push: if it has changed master, but was cut off before it could say so, this says it."""
+    async def _follow_up(self, before: str | None, was_cut: bool) -> None:
+        """After a push: if it was cut off, it may have changed master and not have said so; then this says it."""
         exchange, bridge = self._exchange, self._bridge
-        if not self._is_told and exchange.pushed is not None:
+        if was_cut and not self._is_told and exchange.pushed is not None:
             after = await run_in_threadpool(bridge.repositories.head, exchange.algorithm_id)
             if after is not None and after != before:
                 shown = exchange.pushed([Update(before or "0" * 40, after, MASTER)])
@@ -263,7 +263,7 @@ class GitResponse(Response):
             for task in (feeding, answering):
                 task.cancel()
             await asyncio.gather(feeding, answering, return_exceptions=True)
-            await _end(process)
+            await _end(process, news is not None)
             if telling is not None:
                 # The hook has said all that it will say: what it did say counts.
                 await asyncio.gather(telling, return_exceptions=True)
@@ -370,12 +370,17 @@ async def _first(*awaitables: Awaitable[Any]) -> asyncio.Future[Any]:
     return found
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Make sure that nothing of the process group is left: first in the way in which git cleans up after itself."""
+async def _end(process: asyncio.subprocess.Process, is_push: bool) -> None:
+    """Make sure that nothing of the process group is left."""
     if process.returncode is not None:
         return
     assert process.stdin
     process.stdin.close()
+    if is_push:
+        # At the end of its input git cleans up after itself; killed, it doesn't.
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(process.wait(), _END_PATIENCE)
+            return
     with suppress(ProcessLookupError, TimeoutError, asyncio.TimeoutError):
         os.killpg(process.pid, signal.SIGTERM)
         await asyncio.wait_for(_group_ended(process.pid), _END_PATIENCE)
