@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from .errors import ApiProblem, Code, MethodNotAllowed, NotFound, Unavailable
+from .logs import RequestLog
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -87,6 +88,7 @@ class Application:
     def __init__(self, platform: Platform, routes: list[Route]) -> None:
         self.platform = platform
         self.routes = sorted(routes, key=lambda route: -len(route.prefix))
+        self._requests = RequestLog()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -107,6 +109,7 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.platform.close()
+        self._requests.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
@@ -145,18 +148,16 @@ class Application:
             await error_response(problem, request_id)(scope, receive, send_with_id)
         finally:
             self.platform.activity.end()
-            if log.isEnabledFor(logging.INFO):
-                log.info(
-                    "request",
-                    extra={
-                        "request_id": request_id,
-                        "method": scope["method"],
-                        "path": scope.get("raw_path", b"")[:_MAX_PATH_SHOWN].decode("ascii", "replace"),
-                        "status": started[0] if started else 0,
-                        "seconds": round(time.perf_counter() - began, 6),
-                        "account": scope.get("account", ""),
-                    },
-                )
+            self._requests.add(
+                {
+                    "request_id": request_id,
+                    "method": scope["method"],
+                    "path": scope.get("raw_path", b"")[:_MAX_PATH_SHOWN].decode("ascii", "replace"),
+                    "status": started[0] if started else 0,
+                    "seconds": round(time.perf_counter() - began, 6),
+                    "account": scope.get("account", ""),
+                }
+            )
 
     async def _answer(self, request: Request) -> Response:
         request_id = request_id_of(request)

@@ -1,20 +1,28 @@
 """The platform's log: JSON lines for machines, short lines for a person who runs it in a terminal.
 
-Either way a line has the request's id and never a payload or a key.
+Either way a line has the request's id and never a payload or a key. One line per request, whatever else it takes, is
+dear when the request itself takes a tenth of a millisecond: `RequestLog` writes those of a moment together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 import time
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from .settings import Settings
 
 _LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_MOMENT = 0.1
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+_MOST_WAITING = 1000
 
 
 def _details(record: logging.LogRecord) -> dict[str, Any]:
@@ -22,12 +30,66 @@ def _details(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
+class RequestLog:
+    """Log lines of requests, with level info, written a moment later and together. For the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("algorithmia.http")
+        self._waiting: list[dict[str, Any]] = []
+
+    def add(self, details: dict[str, Any]) -> None:
+        """One line: ``request`` with `details`."""
+        if not self._waiting:
+            if not self._log.isEnabledFor(logging.INFO):
+                return
+            asyncio.get_running_loop().call_later(_MOMENT, self.flush)
+        details["created"] = time.time()
+        self._waiting.append(details)
+        if len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        entries, self._waiting = self._waiting, []
+        if entries:
+            record = self._log.makeRecord(self._log.name, logging.INFO, "", 0, "request", (), None)
+            record.entries = entries
+            self._log.handle(record)
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def _moment(created: float) -> str:
+    return f"{_second(int(created))}.{int(created % 1 * 1000):03d}Z"
+
+
+def _json_lines(record: logging.LogRecord, entries: list[dict[str, Any]]) -> str:
+    """As `JsonFormatter.format` for each entry, only faster."""
+    head = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+    lines = [_encode({"time": _moment(entry.pop("created")), **head, **entry}) for entry in entries]
+    return b"\n".join(lines).decode()
+
+
+def _terminal_lines(record: logging.LogRecord, entries: list[dict[str, Any]]) -> str:
+    lines = []
+    for entry in entries:
+        one = logging.makeLogRecord({**vars(record), **entry})
+        del one.__dict__["entries"]
+        lines.append(_terminal_line(one))
+    return "\n".join(lines)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object per line: time, level, logger, message, and whatever the caller added."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if hasattr(record, "entries"):
+            return _json_lines(record, record.entries)
         document: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "time": _moment(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -35,21 +97,27 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
-        return json.dumps(document, default=str)
+        return json.dumps(document, default=str, separators=(",", ":"))
 
 
 class TerminalFormatter(logging.Formatter):
     """``12:00:00 message name=value ...``; the level only when something is wrong."""
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [time.strftime("%H:%M:%S", time.localtime(record.created))]
-        if record.levelno >= logging.WARNING:
-            parts.append(record.levelname)
-        parts.append(record.getMessage())
-        # As JSON, so that no value brings control characters to the terminal.
-        parts += [f"{name}={json.dumps(value, default=str)}" for name, value in _details(record).items()]
-        line = " ".join(parts)
+        if hasattr(record, "entries"):
+            return _terminal_lines(record, record.entries)
+        line = _terminal_line(record)
         return line + "\n" + self.formatException(record.exc_info) if record.exc_info else line
+
+
+def _terminal_line(record: logging.LogRecord) -> str:
+    parts = [time.strftime("%H:%M:%S", time.localtime(record.created))]
+    if record.levelno >= logging.WARNING:
+        parts.append(record.levelname)
+    parts.append(record.getMessage())
+    # As JSON, so that no value brings control characters to the terminal.
+    parts += [f"{name}={json.dumps(value, default=str)}" for name, value in _details(record).items()]
+    return " ".join(parts)
 
 
 def set_up(settings: Settings) -> None:

@@ -312,4 +312,4 @@ def test_afterwards_everything_is_where_it_was(scene):
     }
     blobs = [path for path in (home / "platform" / "blobs").rglob("*") if path.is_file()]
     assert all(len(path.name) >= 32 for path in blobs), blobs
-    assert '"level": "error"' not in server.log()
+    assert '"level":"error"' not in server.log()

@@ -27,6 +27,16 @@ def test_lines_for_a_person() -> None:
     assert " WARNING request" in TerminalFormatter().format(record(logging.WARNING))
 
 
+def test_lines_of_requests_are_written_together() -> None:
+    together = record()
+    for formatter in (JsonFormatter(), TerminalFormatter()):
+        together.entries = [{"path": f"/{number}", "created": 1.5} for number in range(2)]
+        first, second = formatter.format(together).splitlines()
+        assert "/0" in first and "/1" in second and "request" in second and "created" not in second
+    together.entries = [{"path": "/x", "created": 1.5}]
+    assert json.loads(JsonFormatter().format(together))["time"] == "1970-01-01T00:00:01.500Z"
+
+
 def test_exceptions_are_shown() -> None:
     try:
         raise KeyError("gone")
