@@ -21,6 +21,7 @@ import ssl
 import sys
 import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -119,14 +120,18 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 def _prepared(settings: Settings, address: str) -> Platform:
     """The platform with its database and files up to date. Raises StartError."""
-    from sqlalchemy.exc import ArgumentError, DatabaseError
+    from .engine.sandbox import NoSandbox, detect
 
-    from .db.database import UnknownSchema
-    from .engine.sandbox import NoSandbox
-    from .platform import Platform
+    with ThreadPoolExecutor(1) as beside:  # it waits for a process; what follows keeps the processor busy
+        sandbox = beside.submit(detect, settings.sandbox, [settings.home])
+
+        from sqlalchemy.exc import ArgumentError, DatabaseError
+
+        from .db.database import UnknownSchema
+        from .platform import Platform
 
     try:
-        platform = Platform(settings, address)
+        platform = Platform(settings, address, sandbox.result())
     except (ArgumentError, ImportError) as problem:  # no URL, or no driver for it
         raise StartError(f"can't use the --database: {problem}") from None
     except NoSandbox as problem:

@@ -10,7 +10,7 @@ from .auth import Authenticator
 from .db.database import Database
 from .engine.base import Engine
 from .engine.pool import LocalPool
-from .engine.sandbox import detect
+from .engine.sandbox import Sandbox, detect
 from .git.hosting import Hosting
 from .git.repositories import Repositories
 from .git.smart_http import Bridge
@@ -59,7 +59,7 @@ class Activity:
 class Platform:
     """One running platform. `address` (as algorithms reach it) is known only once the socket is bound."""
 
-    def __init__(self, settings: Settings, address: str) -> None:
+    def __init__(self, settings: Settings, address: str, sandbox: Sandbox | None = None) -> None:
         self.settings = settings
         self.address = address
         self.activity = Activity()
@@ -74,7 +74,7 @@ class Platform:
         self.git_bridge = Bridge(self.repositories, settings.max_push_bytes, settings.request_timeout)
         self.runtimes = Runtimes(settings.state)
         self.algorithms = Algorithms(self.database, settings, self.runtimes)
-        self.sandbox = detect(settings.sandbox, hidden=[settings.home])
+        self.sandbox = sandbox or detect(settings.sandbox, hidden=[settings.home])
         pool = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
         self.engine: Engine = pool
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings)
