@@ -80,7 +80,7 @@ def test_twenty_first_commands_at_once_start_one_platform(home):
     assert [process.returncode for process in processes] == [0] * 20, outputs
     assert sorted(out for out, _ in outputs) == sorted(f"Hello {number}\n" for number in range(20))
     log = Path(local.log_path(platform_home(home))).read_text()
-    assert log.count('"message": "serving"') == 1
+    assert log.count('"message":"serving"') == 1
     assert sum("Started a local" in err for _, err in outputs) == 1
 
 
