@@ -66,7 +66,7 @@ def test_a_push_shows_its_build(site: GitSite, me: Person, algorithm: str) -> No
     done = me.push(working)
     assert done.status == 0, done
     for shown in (
-        f"remote: Building {commit[:12]}",
+        f"algo logs {me.name}/Test shows it again",
         "remote: installing dependencies",
         "remote: build ended",
         f"algo run {me.name}/Test/{commit}",

@@ -49,14 +49,14 @@ async def _pushed(platform: Platform, viewed: Viewed, updates: list[Update]) -> 
         log.exception("a push could not be built", extra={"algorithm": viewed.id})
         yield b"The push is stored, but its build could not be started; try algo compile.\n"
         return
-    yield f"Building {commit[:12]} (it goes on when you leave: algo logs {viewed.owner}/{viewed.name})\n".encode()
+    reference = f"{viewed.owner}/{viewed.name}"
+    yield f"Stored. The build goes on when you leave; algo logs {reference} shows it again.\n".encode()
     await _feed_summary(platform, viewed.id, commit)
     async for piece in platform.builds.follow(build_id):
         if piece:
             yield piece
     row = await run_in_threadpool(platform.builds.get, viewed.id, build_id)
     if row is not None and row.status == "succeeded":
-        reference = f"{viewed.owner}/{viewed.name}"
         yield (
             f"\nCall it:     algo run {reference}/{commit} -d INPUT\n"
             f"Publish it:  algo publish {reference} --minor\n"
