@@ -133,12 +133,12 @@ class Publishing:
             row = locked(connection, viewed)
             details = msgspec.json.decode(row.details)
             stored = msgspec.json.decode(row.settings)
-            build = _build_to_publish(connection, viewed, wanted.git_hash)
             existing = {
                 (version.major, version.minor, version.revision): version
                 for version in connection.execute(sa.select(versions).where(versions.c.algorithm_id == viewed.id))
             }
             number = _next_number(viewed, set(existing), wanted)
+            build = _build_to_publish(connection, viewed, wanted.git_hash)
             settings = algorithm_settings.changed(stored, given, self._languages)
             callability = given.get("algorithm_callability") or stored.get("algorithm_callability") or PRIVATE
             # What callability the algorithm began with stays what the next version has by default.
