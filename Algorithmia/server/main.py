@@ -183,6 +183,7 @@ async def _run(
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             runtime.unlink(missing_ok=True)  # nobody new is sent here while calls in flight finish
             platform.invoker.begin_shutdown()
+            platform.git_bridge.begin_shutdown()
             await super().shutdown(sockets)
 
     server = Server(

@@ -49,6 +49,7 @@ _END_PATIENCE = 3.0
 _PROTOCOL = re.compile(r"version=[0-9](?::[a-z0-9=:-]{1,60})?")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
+_CLOSING = b"The platform is shutting down: algo logs will tell what became of the build.\n"
 _CHUNKED = [(b"cache-control", b"no-cache, max-age=0, must-revalidate"), (b"pragma", b"no-cache")]
 
 
@@ -93,6 +94,7 @@ class Bridge:
         self.request_timeout = request_timeout or None
         self._places = asyncio.Semaphore(_MAX_PROCESSES)
         self._watchers = 0
+        self.closing = asyncio.Event()
         self._tidying: set[asyncio.Task[None]] = set()
 
     async def open(self, exchange: Exchange) -> GitResponse:
@@ -101,6 +103,10 @@ class Bridge:
         place = Place(self._places)
         await place.take()
         return GitResponse(self, exchange, backend, place)
+
+    def begin_shutdown(self) -> None:
+        """Let nobody wait for a build any more; transfers go on. On the event loop."""
+        self.closing.set()
 
     def watch(self) -> bool:
         """Take a place among those whose builds are shown; False if there is none."""
@@ -342,12 +348,20 @@ class GitResponse(Response):
             if not is_watched:
                 await loop.sock_sendall(news, b"Too many builds are being shown already; see the log with algo logs.\n")
                 return
-            while await _first(showing := asyncio.ensure_future(anext(shown, b"")), self._gone.wait()) is showing:
+            while True:
+                showing = asyncio.ensure_future(anext(shown, b""))
+                await _first(showing, self._gone.wait(), self._bridge.closing.wait())
+                if showing.cancelled():
+                    if not self._gone.is_set():
+                        await loop.sock_sendall(news, _CLOSING)
+                    return
                 if not (text := showing.result()):
                     return
                 await _first(loop.sock_sendall(news, text), self._gone.wait())
         except OSError:
             pass  # the hook has gone, with the pusher or by a limit
+        except Exception:
+            log.exception("the pusher could not be shown the build", extra={"algorithm": self._exchange.algorithm_id})
         finally:
             with suppress(OSError):
                 news.shutdown(socket.SHUT_RDWR)
@@ -356,8 +370,8 @@ class GitResponse(Response):
             await shown.aclose()
 
 
-async def _first(*awaitables: Awaitable[Any]) -> asyncio.Future[Any]:
-    """The one of `awaitables` that is done first; the others are cancelled. An error of any that is done is raised."""
+async def _first(*awaitables: Awaitable[Any]) -> None:
+    """Wait for the first of `awaitables` and cancel the others. Raises the error of one that is done."""
     tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -365,9 +379,8 @@ async def _first(*awaitables: Awaitable[Any]) -> asyncio.Future[Any]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    found = next(task for task in tasks if task in done)
-    found.result()
-    return found
+    for task in done:
+        task.result()
 
 
 async def _end(process: asyncio.subprocess.Process, is_push: bool) -> None:
