@@ -99,6 +99,7 @@ class Platform:
             self.algorithms,
             self.access,
             self.recycle,
+            settings.state / "uploads",
         )
         self.publishing = Publishing(
             self.database, self.repositories, self.algorithms, self.languages, self.invoker, self.recycle

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
@@ -21,7 +20,6 @@ from .parsing import flag, read_json
 
 _BUILDS_PAGE = 10
 _MAX_MESSAGE = 10_000
-_MAX_README = 128 * 1024
 
 
 class CompileBody(msgspec.Struct):
@@ -104,50 +102,31 @@ async def put_source(request: Request, path: Path) -> Response:
     message = request.query_params.get("message") or "Deploy"
     if len(message) > _MAX_MESSAGE or "\0" in message:
         raise BadRequest(f"message has a NUL character or more than {_MAX_MESSAGE} characters")
-    directory = platform.settings.state / "uploads"
-    await run_in_threadpool(directory.mkdir, 0o700, True, True)
-    descriptor, name = await run_in_threadpool(tempfile.mkstemp, ".tar.gz", "source-", directory)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            await _receive(request, handle, platform.settings.max_push_bytes)
-        before = await run_in_threadpool(platform.repositories.head, viewed.id)
-        commit = await run_in_threadpool(
-            platform.repositories.commit_files,
-            viewed.id,
-            directory / os.path.basename(name),
-            message,
-            asked.identity.account.username,
+    with platform.management.upload() as archive:
+        await _receive(request, archive, platform.settings.max_push_bytes)
+        commit, is_new = await run_in_threadpool(
+            platform.management.replace_source, viewed, archive, message, asked.identity.account.username
         )
-    finally:
-        await run_in_threadpool(os.unlink, name)
-    if commit != before:
-        await run_in_threadpool(_take_readme, request, viewed.id, commit)
     build_id = await platform.builds.request(viewed.id, commit)
-    return json_response({"commit_sha": commit, "build_id": build_id, "created": commit != before})
+    return json_response({"commit_sha": commit, "build_id": build_id, "created": is_new})
 
 
-async def _receive(request: Request, handle: Any, limit: int) -> None:
+async def _receive(request: Request, target: FilePath, limit: int) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        if chunk:
-            await run_in_threadpool(handle.write, chunk)
+    with open(target, "wb") as handle:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            if chunk:
+                await run_in_threadpool(handle.write, chunk)
 
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the archive is larger than {limit} bytes, the most that this platform takes (--max-push-bytes)")
-
-
-def _take_readme(request: Request, algorithm_id: str, commit: str) -> None:
-    platform = platform_of(request)
-    content = platform.repositories.read_file(algorithm_id, commit, "README.md", _MAX_README)
-    if content is not None:
-        platform.management.readme_changed(algorithm_id, content.decode("utf-8", "replace"))
 
 
 def _page(request: Request, viewed: Viewed, limit: int, marker: str | None) -> Response:

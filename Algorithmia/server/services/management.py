@@ -6,8 +6,13 @@ All methods block.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -46,6 +51,7 @@ class Management:
     """The algorithms of a platform, as their owners manage them.
 
     recycle  ends the workers of an algorithm, given its id
+    uploads  directory for archives that are being received
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Management:
         algorithms: Algorithms,
         access: AlgorithmAccess,
         recycle: Callable[[str], None],
+        uploads: Path,
     ) -> None:
         self._database = database
         self._languages = languages
@@ -65,6 +72,7 @@ class Management:
         self._algorithms = algorithms
         self._access = access
         self._recycle = recycle
+        self._uploads = uploads
 
     def create(self, identity: Identity, owner: str, name: str, wishes: Wishes) -> Viewed:
         """Make the algorithm OWNER/NAME with the template of its language as its source.
@@ -185,8 +193,38 @@ class Management:
             )
         self._algorithms.invalidate()
 
+    def replace_source(self, viewed: Viewed, archive: Path, message: str, author: str) -> tuple[str, bool]:
+        """Make the gzipped tar `archive` the whole source; its commit, and whether that is a new one.
+
+        Raises BadRequest and TooLarge for an archive that won't do, Conflict, NotFound.
+        """
+        before = self._repositories.head(viewed.id)
+        if before is None:
+            raise NotFound(f"{viewed.reference} has no source that can be changed: it is part of the platform")
+        try:
+            commit = self._repositories.commit_files(viewed.id, archive, message, author)
+        except FileNotFoundError:
+            raise NotFound(f"algorithm {viewed.reference} not found", Code.ALGORITHM_NOT_FOUND) from None
+        if commit != before:
+            content = self._repositories.read_file(viewed.id, commit, "README.md", _MAX_SUMMARY)
+            if content is not None:
+                self.readme_changed(viewed.id, content.decode("utf-8", "replace"))
+        return commit, commit != before
+
+    @contextmanager
+    def upload(self) -> Iterator[Path]:
+        """A file of its own to receive an archive into; it goes with the block, or with the next start."""
+        self._uploads.mkdir(0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(".tar.gz", dir=self._uploads)
+        os.close(descriptor)
+        try:
+            yield Path(name)
+        finally:
+            os.unlink(name)
+
     def recover(self) -> None:
-        """After a crash, before the first request: remove repositories that no algorithm stands for."""
+        """After a crash, before the first request: remove repositories that no algorithm stands for, and uploads."""
+        shutil.rmtree(self._uploads, ignore_errors=True)
         with self._database.read() as connection:
             known = set(connection.execute(sa.select(schema.algorithms.c.id)).scalars())
         for path in self._repositories.root.glob("*.git"):
