@@ -5,6 +5,7 @@ from .._compat import to_text
 from . import exit_status, output, processes
 from .context import CliError, UsageError
 from .remote import algorithm, connect, named_algorithm
+from .source import clone_url
 
 _UUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 DEFAULT_LANGUAGE = "python3"
@@ -24,6 +25,7 @@ def create(args, env):
         output.write_json(env, answer)
         return exit_status.OK
     env.done("Created algo://%s" % found.path)
+    env.note("Its source is at %s" % clone_url(found))
     env.note("Next: algo clone %s && cd %s" % (found.path, found.algoname))
     return exit_status.OK
 

@@ -45,18 +45,23 @@ def logs(args, env):
     """The logs command."""
     names, build_id = _names_and_build(args.names)
     found = named_algorithm(connect(args), names)
-    if not build_id:
-        newest = found.get_builds(1)["results"]
-        if not newest:
-            raise CliError(
-                "algo logs: %s has no build yet: git push or 'algo deploy' makes one" % found.path,
-                exit_status.NOT_FOUND,
-            )
-        build_id = newest[0]["build_id"]
-    if args.follow:
-        return follow(found, build_id, env.out_bytes, env)
-    write_log(found.get_build_logs(build_id)["logs"], env)
+    build = found.get_build(build_id) if build_id else _newest(found)
+    if args.follow or build["status"] == IN_PROGRESS:  # whose log can only be read as it grows
+        status = follow(found, build["build_id"], env.out_bytes, env)
+        return status if args.follow else exit_status.OK
+    text = found.get_build_logs(build["build_id"])["logs"]
+    if text:
+        env.out(text[:-1] if text.endswith("\n") else text)
     return exit_status.OK
+
+
+def _newest(found):
+    results = found.get_builds(1)["results"]
+    if not results:
+        raise CliError(
+            "algo logs: %s has no build yet: git push or 'algo deploy' makes one" % found.path, exit_status.NOT_FOUND
+        )
+    return results[0]
 
 
 def _names_and_build(words):
@@ -66,12 +71,6 @@ def _names_and_build(words):
     if len(names) > 1 or len(ids) > 1:
         raise UsageError("algo logs: error: give OWNER/NAME and at most one BUILD_ID")
     return names, ids[0] if ids else ""
-
-
-def write_log(text, env):
-    """Print a log that ended."""
-    if text:
-        env.out(text[:-1] if text.endswith("\n") else text)
 
 
 def follow(found, build_id, write, env):

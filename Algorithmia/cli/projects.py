@@ -143,12 +143,12 @@ def _show_deployed(client, path, answer, args, env):
     if args.json:
         write_json(env, dict(answer, url=url))
         return exit_status.OK
-    env.done("algo://%s" % path)
-    env.note("%s" % url)
-    sample = args.sample_input or '"INPUT"'
+    env.out("algo://%s" % path)
+    env.note(url)
+    # The key stays out of what is shown and kept in the shell's history.
     env.note(
-        "curl -H 'Authorization: Simple '$ALGORITHMIA_API_KEY -H 'Content-Type: application/json' -d %s %s"
-        % (processes.shell_word(sample), url)
+        "curl -H \"Authorization: Simple $ALGORITHMIA_API_KEY\" -H 'Content-Type: application/json' -d %s %s"
+        % (processes.shell_word(args.sample_input or '"INPUT"'), url)
     )
     return exit_status.OK
 

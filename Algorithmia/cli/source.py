@@ -3,10 +3,11 @@
 The key is never an argument, part of a URL, or in a file of the clone: git's configuration there names a command, this
 program, that git runs when the platform asks who it is.
 """
+import base64
 import os
 
-from .. import config, errors
-from .._compat import native, to_text, urlsplit
+from .. import config, errors, uri
+from .._compat import native, to_bytes, to_text, urlsplit
 from . import exit_status, processes
 from .context import CliError, UsageError, decode
 from .remote import algorithm, connect
@@ -21,7 +22,7 @@ def clone(args, env):
     client = connect(args)
     found = algorithm(client, args.algorithm)
     address = _git_address(client)
-    url = clone_url(address, found)
+    url = clone_url(found)
     env.note("Cloning %s" % url)
     command = ["git", "clone"] + (["--quiet"] if env.quiet else [])
     for name, value in _settings(client, address, found):
@@ -30,14 +31,13 @@ def clone(args, env):
     command.extend(args.names)
     variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": ""}  # git has a helper to ask
     if processes.run(command, env, variables=variables) != 0:
-        _explain(found, env)
-        return exit_status.FAILED
+        _explain(found, address)
     return exit_status.OK
 
 
-def clone_url(address, found):
+def clone_url(found):
     """Where git finds the source of `found`, an `Algorithm`, or of one of its versions."""
-    return "%s/git/%s.git" % (address, native(found.path))
+    return "%s/git/%s.git" % (_git_address(found.client), native(found.path))
 
 
 def _git_address(client):
@@ -63,7 +63,7 @@ def _settings(client, address, found):
     yield "http.%s.proactiveAuth" % where, "basic"
     if urlsplit(address).hostname in _LOCAL:
         yield "http.%s.proxy" % where, ""  # as for every other request to this machine
-    if client.ca_cert:
+    if client.ca_cert and address.startswith("https:"):
         yield "http.%s.sslCAInfo" % where, os.path.abspath(str(native(client.ca_cert)))
 
 
@@ -88,9 +88,21 @@ def _helper(profile):
     return "!" + command
 
 
-def _explain(found, env):
-    """Raise the platform's own reason why git got nothing, if there is one."""
-    found.info()
+def _explain(found, address):
+    """Raise the platform's own reason why git got nothing; git shows little more than its HTTP status."""
+    client = found.client
+    if address == client.apiAddress and client.apiKey:
+        account = _account(client) or native(found.username)
+        credentials = base64.b64encode(to_bytes("%s:%s" % (account, native(client.apiKey)))).decode("ascii")
+        client.request(
+            "GET",
+            "/git/%s.git/info/refs" % uri.quote_path(found.path),
+            {"service": "git-upload-pack"},
+            headers={"Authorization": native("Basic " + credentials)},
+            subject="algo://" + found.path,
+        )
+    else:
+        found.info()
     raise CliError("algo clone: git could not clone %s; its message is above" % to_text(found.path))
 
 

@@ -39,11 +39,12 @@ class Ran(object):
 
 @pytest.fixture
 def cli():
-    """``cli("ls", stdin=b"", terminal=False, variables={})``"""
+    """``cli("ls", stdin=b"", terminal=False, typed=False, variables={})``; `typed`: at a terminal, too"""
 
     def run(*argv, **options):
         stream = Terminal if options.get("terminal") else io.BytesIO
-        stdin, stdout, stderr = io.BytesIO(options.get("stdin", b"")), stream(), stream()
+        stdin = (Terminal if options.get("typed") else io.BytesIO)(options.get("stdin", b""))
+        stdout, stderr = stream(), stream()
         variables = dict({"COLUMNS": "100"}, **options.get("variables", {}))
         env = Environment(stdin=stdin, stdout=stdout, stderr=stderr, environ=variables)
         status = main([word if isinstance(word, text_type) else str(word) for word in argv], env)

@@ -125,7 +125,8 @@ def test_failures(algo, project, code, said):
 
 
 def test_too_slow(algo, project):
-    ran = algo("test", "-d", "x", "--timeout", "0.5", cwd=project(ADK % "import time\ndef apply(x):\n    time.sleep(60)"))
+    directory = project(ADK % "import time\ndef apply(x):\n    time.sleep(60)")
+    ran = algo("test", "-d", "x", "--timeout", "0.5", cwd=directory)
     assert (ran.status, ran.stdout) == (5, b"") and "0.5 seconds" in ran.stderr
 
 
