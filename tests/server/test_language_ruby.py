@@ -99,6 +99,12 @@ def test_forms_of_apply(run: Run, source: str) -> None:
         assert talk.ask("text", "x").result() == ("text", "hello x")
 
 
+def test_requests_are_not_for_the_algorithm_to_read(run: Run) -> None:
+    talk = run("def apply(input) = [STDIN.read, `cat`, input]")
+    for _ in range(2):
+        assert talk.ask("text", "x").result() == ("json", ["", "", "x"])
+
+
 def test_results(run: Run) -> None:
     talk = run("def apply(input) = eval(input)")
     assert talk.ask("text", ":symbol").result() == ("json", "symbol")

@@ -17,6 +17,9 @@ module AlgorithmRunner
   class << self
     def main(entry)
       STDOUT.sync = true
+      # The requests are for nobody else to read, neither the algorithm nor programs that it starts.
+      requests = STDIN.dup
+      STDIN.reopen(File::NULL)
       begin
         algorithm = find(entry)
       rescue Exception => error
@@ -24,7 +27,7 @@ module AlgorithmRunner
         unloadable(error)
       end
       puts 'PIPE_INIT_COMPLETE'
-      while (line = STDIN.gets("\n"))
+      while (line = requests.gets("\n"))
         answer = answer_to(line, algorithm)
         flush
         File.open(FIFO, 'wb') { |pipe| pipe.write(answer, "\n") }
