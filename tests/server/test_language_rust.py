@@ -142,7 +142,7 @@ def test_types_and_panics(toolchain: Any, tmp_path: Path) -> None:
 
         error = talk.ask("json", {**order, "what": "panic"}).failure()
         assert error["message"] == "no 2" and error["stacktrace"].startswith("panicked at src/lib.rs:")
-        if toolchain[1].version.split(".") >= ["1", "65"]:
+        if [int(part) for part in toolchain[1].version.split(".")] >= [1, 65]:
             assert "algorithm::deeper\n             at ./src/lib.rs:" in error["stacktrace"], error["stacktrace"]
             assert "algorithm::apply\n" in error["stacktrace"]
         assert "runtime" not in error["stacktrace"] and str(tmp_path) not in error["stacktrace"]

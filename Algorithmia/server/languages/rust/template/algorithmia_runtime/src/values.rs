@@ -377,7 +377,7 @@ macro_rules! json_struct {
                 ::std::result::Result::Ok($name {
                     $($field: match fields.remove(stringify!($field)) {
                         Some(value) => <$kind as $crate::FromJson>::from_json(value)
-                            .map_err(|problem| format!("{}: {problem}", stringify!($field)))?,
+                            .map_err(|problem| format!("{}: {}", stringify!($field), problem))?,
                         None => <$kind as $crate::FromJson>::missing(stringify!($field))?,
                     },)*
                 })
