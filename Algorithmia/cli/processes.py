@@ -1,4 +1,5 @@
 """Programs that commands start: this program's own interpreter, git, test runners."""
+import errno
 import os
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def run(command, env, cwd=None, stdin=b"", timeout=None, variables=()):
             env=dict(os.environ, **dict(variables)),
         )
     except OSError as error:
-        raise CliError("algo: can't run %s: %s" % (command[0], error.strerror or error))
+        hint = "; is it installed, and on the PATH?" if error.errno == errno.ENOENT else ""
+        raise CliError("algo: can't run %s: %s%s" % (command[0], error.strerror or error, hint))
     expired = []
 
     def end():

@@ -1,7 +1,6 @@
 # -*- coding: utf-8 -*-
 """An algorithm's life through the command line: create, clone, push, build, publish, call, deploy, secrets, delete."""
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -10,11 +9,7 @@ import subprocess
 import pytest
 from platforms import Completed, clean_environment
 
-_counter = itertools.count(1)
-
-
-def fresh_name(prefix="Life"):
-    return "%s%d_%d" % (prefix, os.getpid(), next(_counter))
+from .names import fresh_name
 
 
 @pytest.fixture
