@@ -24,6 +24,7 @@ def serve_fifo(adk):
     adk.load()  # type: ignore[attr-defined]
     print(READY_LINE)
     sys.stdout.flush()
+    # Whatever the line is, somebody waits for its answer.
     for line in _lines():
         answer = answer_line(adk, line)
         sys.stdout.flush()
@@ -43,7 +44,8 @@ def serve_lines(adk, pprint):
     """Answer every line of standard input to `pprint`; only the error, if loading fails."""
     if _load_locally(adk, pprint):
         for line in _lines():
-            _show(pprint, answer_line(adk, line))
+            if line.strip():
+                _show(pprint, answer_line(adk, line))
 
 
 def run_once(adk, value, pprint):
@@ -100,7 +102,7 @@ def _error(members):
 def _lines():
     # type: () -> Iterator[bytes]
     stream = getattr(sys.stdin, "buffer", sys.stdin)
-    return (line for line in iter(stream.readline, b"") if line.strip())
+    return iter(stream.readline, b"")
 
 
 def _load_locally(adk, pprint):
