@@ -245,6 +245,29 @@ def test_permissions(node, server, new_account):
     assert shown == ["for all", 403]
 
 
+def test_managing_an_algorithm(node, server):
+    """This release has no methods for it; its request function sends what those of the next one do."""
+    shown = node("""
+        const json = {"Content-Type": "application/json"};
+        const path = "/v1/algorithms/" + user;
+        const settings = {language: "python3-1", environment: "cpu", source_visibility: "closed", license: "apl",
+                          network_access: "full", pipeline_enabled: true};
+        const made = await request(path, "POST", JSON.stringify({name, details: {label: name}, settings}), json);
+        show(made[1], made[0].name === name);
+        const compiled = (await request(path + "/" + name + "/compile", "POST", "{}", json))[0];
+        show(compiled.compilation.successful);
+        const published = await request(path + "/" + name + "/version", "POST",
+            JSON.stringify({version_info: {version_type: "minor", sample_input: '"n"'}}), json);
+        show(published[1], published[0].version_info.semantic_version, published[0].version_info.sample_output);
+        const listed = (await request(path + "/" + name + "/versions?limit=1", "GET", "", {}))[0];
+        show(listed.results.length, listed.results[0].version_info.git_hash === compiled.version_info.git_hash);
+        show((await pipe(user + "/" + name + "/0.1.0", "node")).get());
+        const taken = await request(path, "POST", JSON.stringify({name, details: {label: name}, settings}), json);
+        show(taken[1], taken[0].error.code);
+    """.replace("user", '"%s"' % server.user))
+    assert shown == [201, True, True, 200, "0.1.0", '"hello n"', 1, True, "hello node", 409, 1002]
+
+
 def test_key_and_address_from_the_environment(node, server):
     """With `Simple ` in front of the key, as some people's settings have it."""
     shown = node(

@@ -4,6 +4,7 @@ What is asserted is what works in that client; its own defects (a bare Exception
 names that it does not escape, ...) are left alone.
 """
 import itertools
+import json
 import os
 import sys
 import textwrap
@@ -336,6 +337,76 @@ def test_a_key_in_the_form_of_a_token_is_sent_as_bearer(venv, server, tmpdir):
     script = "import os, Algorithmia; print(Algorithmia.client().algo('demo/Hello').pipe('x').result)"
     environment = minimal_environment(tmpdir, ALGORITHMIA_BEARER_TOKEN=server.key, ALGORITHMIA_API=server.address)
     assert run([os.path.join(venv, "python"), "-c", script], environment, tmpdir).text == "Hello x\n"
+
+
+MANAGED = """
+        settings = {"language": "python3-1", "environment": "cpu", "source_visibility": "closed", "license": "apl",
+                    "network_access": "full", "pipeline_enabled": True}
+        algo = client.algo("algo://%s/%s" % (client.username(), name))
+"""
+
+
+def test_managing_an_algorithm(old):
+    """The pipeline of the management guide: create, compile, builds, publish, versions, info, call."""
+    shown = old(MANAGED + """
+        show(algo.exists())
+        made = algo.create({"label": "Old"}, settings, version_info={"sample_input": '"old"'})
+        show(made["name"] == name, made["resource_type"], algo.exists(), "error" in made)
+        compiled = algo.compile()
+        show(compiled["compilation"]["successful"], len(compiled["version_info"]["git_hash"]))
+        builds = algo.get_builds()["results"]
+        build = algo.get_build(builds[0]["build_id"])
+        show(len(builds), build["status"], build["commit_sha"] == compiled["version_info"]["git_hash"])
+        show(algo.get_build_logs(build["build_id"])["logs"] == compiled["compilation"]["output"])
+        published = algo.publish(
+            settings={"algorithm_callability": "private"},
+            version_info={"version_type": "minor", "release_notes": "first"},
+        )
+        info = published["version_info"]
+        show(info["semantic_version"], info["sample_input"], info["sample_output"], info["release_notes"])
+        show([version["version_info"]["semantic_version"] for version in algo.versions()["results"]])
+        show(len(algo.versions(limit=1, published=True)["results"]), algo.versions(callable=True)["results"])
+        show(algo.info()["results"][0] == algo.versions()["results"][0])
+        show(algo.info(info["git_hash"])["version_info"]["semantic_version"])
+        show(algo.get_scm_status()["scm_connection_status"], client.scms()["results"][0]["id"])
+        show(client.algo("%s/0.1.0" % algo.path).pipe("x").result)
+        # This client sends a failed request once more.
+        show(raised(algo.publish)[0], len(algo.versions()["results"]))
+        show(raised(algo.update, {"label": "New"})[0], client.get_algorithm_errors(made["id"]))
+    """)
+    assert shown[:5] == [False, True, "algorithm", True, False]
+    assert shown[5:11] == [True, 40, 1, "succeeded", True, True]
+    assert shown[11:15] == ["0.1.0", '"old"', '"hello old"', "first"]
+    assert shown[15:21] == [["0.1.0"], 1, [], True, "0.1.0", "active"]
+    assert shown[21:] == ["internal", "hello x", "Exception", 1, "Exception", []]
+
+
+def test_secrets_of_an_algorithm(venv, server, tmpdir, old):
+    """The client prints what it sends, so the script's last line counts."""
+    name = "oldsecret%d" % os.getpid()
+    script = PRELUDE + textwrap.dedent(MANAGED + """
+        algo.create({"label": "Old"}, settings)
+        made = algo.set_secret("short", "TOKEN", "the value")
+        listed = algo.get_secrets()
+        show(made["secret_key"], [item["short_name"] for item in listed["secrets"]], "the value" in str(listed))
+        print(json.dumps(shown))
+    """)
+    done = run([os.path.join(venv, "python"), "-c", script, server.key, server.address, name],
+               minimal_environment(tmpdir), tmpdir)  # fmt: skip
+    assert done.status == 0 and json.loads(done.text.splitlines()[-1]) == ["TOKEN", ["short"], False], done
+
+
+def test_environments_and_templates(old, tmpdir):
+    shown = old("""
+        show("python3" in [language["name"] for language in client.get_supported_languages()])
+        environment = client.get_environment("python3")["environments"][0]
+        show(environment["language"]["name"], environment["machine_type"])
+        response = client.get_template(environment["environment_specification_id"], "template", save_tar=True)
+        show(response.status_code)
+    """)
+    assert shown == [True, "python3", "CPU", 200]
+    assert tmpdir.join("template", "src", "__ALGO__.py").check()
+    assert tmpdir.join("template", "template.tar.gz").check()
 
 
 def test_command_run(old_algo, tmpdir):

@@ -50,7 +50,12 @@ async def seen(request: Request, path: Path) -> Asked:
     platform = platform_of(request)
     identity = await platform.authenticator.authenticate(request)
     require_standard(identity)
-    viewed = await run_in_threadpool(platform.access.find, path.owner, path.name, identity)
+    try:
+        viewed = await run_in_threadpool(platform.access.find, path.owner, path.name, identity)
+    except NotFound:
+        # By these words the old Python client's exists() knows.
+        shown = "/".join(part[:60] for part in (path.owner, path.name) if part)
+        raise NotFound(f"No such algorithm: algo://{shown}", Code.ALGORITHM_NOT_FOUND) from None
     return Asked(identity, viewed)
 
 
