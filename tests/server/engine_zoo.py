@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from Algorithmia.server.auth import SessionKeys
-from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, Result
+from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, NetworkAccess, Result
 from Algorithmia.server.engine.pool import LocalPool
-from Algorithmia.server.engine.sandbox import Sandbox, Unconfined
+from Algorithmia.server.engine.sandbox import NoSandbox, Sandbox, Unconfined, detect
 from Algorithmia.server.identity import Account, CallContext, Identity
 from Algorithmia.server.languages.python3.language import own_runtime
 from Algorithmia.server.services.runtimes import Runtimes
@@ -32,7 +35,8 @@ ZOO = {
         "        try: time.sleep(60)\n"
         "        except BaseException: pass"
     ),
-    "pid": "import os\ndef apply(input): return os.getpid()",
+    # Not its id: in a sandbox every process has the same.
+    "who": "import uuid\nME = uuid.uuid4().hex\ndef apply(input): return ME",
     "count": "n = 0\ndef apply(input):\n    global n\n    n += 1\n    return n",
     "environment": (
         "import os, stat\n"
@@ -66,12 +70,12 @@ ZOO = {
         "    return input"
     ),
     "orphans": (
-        "import os, subprocess\n"
+        "import os, subprocess, time\n"
         "def apply(input):\n"
-        "    child = subprocess.Popen(['sleep', '300'])\n"
-        "    open(input, 'w').write(str(child.pid))\n"
-        "    os._exit(1) if os.path.basename(input) == 'exit' else None\n"
-        "    import time; time.sleep(300)"
+        "    how, mark = input\n"
+        "    subprocess.Popen(['sleep', mark])\n"
+        "    if how == 'exit': time.sleep(0.3); os._exit(1)\n"
+        "    time.sleep(300)"
     ),
     "fork_and_return": "import os\ndef apply(input): return 'child' if os.fork() == 0 else 'parent'",
     "closes_everything": "import os\ndef apply(input):\n    os.closerange(3, 1024)\n    return 'ok'",
@@ -167,6 +171,8 @@ class Keeper:
         self.sessions = SessionKeys()
         self.runtimes = Runtimes(self.settings.state)
         self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions, self.sandbox)
+        self.runtime = own_runtime()
+        self.network: NetworkAccess = "full"
 
     async def result(
         self,
@@ -185,8 +191,12 @@ class Keeper:
     def build(self, name: str) -> Build:
         """The build of the zoo's project called `name`."""
         project = make_project(self.home, name)
-        runtime = self.runtimes.located(own_runtime())
-        return Build(f"build-{name}", "zoo", name, project, runtime, f"algorithm-{name}")
+        runtime = self.runtimes.located(self.runtime)
+        return Build(f"build-{name}", "zoo", name, project, runtime, f"algorithm-{name}", self.network)
+
+    def processes(self) -> list[int]:
+        """The ids, as this machine counts, of the processes that the pool has started."""
+        return [worker._process.pid for worker in self.pool._processes if worker._process is not None]
 
     async def warm(self, name: str, account: Account = ME) -> str:
         return await self.pool.warm(self.build(name), Identity(account))
@@ -232,8 +242,39 @@ def children_of_this_process() -> list[str]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if parent == os.getpid() and b"runner.py" in command:
+            if parent == os.getpid() and b"runner" in command:
                 found.append(command.decode())
+    return found
+
+
+def processes_with(mark: str) -> list[int]:
+    """The processes on this machine that have the argument `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+@functools.cache
+def _bubblewrap() -> Sandbox | str:
+    try:
+        return detect("require")
+    except NoSandbox as problem:
+        return str(problem)
+
+
+def sandbox_called(name: str) -> Sandbox:
+    """The sandbox called ``none`` or ``bubblewrap``; the test is skipped where there is none."""
+    if name == "none":
+        return Unconfined()
+    found = _bubblewrap()
+    if isinstance(found, str):
+        pytest.skip(found)
     return found
 
 

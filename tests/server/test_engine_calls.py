@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import engine_zoo
 import pytest
-from engine_zoo import Keeper, is_running, with_keeper
+from engine_zoo import Keeper, processes_with, sandbox_called, with_keeper
 
 from Algorithmia.server.engine.base import InvalidInput, Result
 from Algorithmia.server.engine.worker import TIMED_OUT
+from Algorithmia.server.languages.python3.language import own_runtime
+
+
+@pytest.fixture(autouse=True, params=["none", "bubblewrap"])
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here holds with and without one."""
+    monkeypatch.setattr(Keeper, "sandbox", sandbox_called(request.param))
 
 
 def test_values_come_and_go_as_they_are(tmp_path: Path) -> None:
@@ -111,24 +117,23 @@ def test_the_timeout_covers_loading_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["exit", "timeout", "cancel"])
 def test_what_the_algorithm_started_ends_with_it(tmp_path: Path, how: str) -> None:
-    note = tmp_path / how
+    mark = f"{300 + os.getpid() / 1e7:.7f}"
 
     async def test(keeper: Keeper) -> None:
+        task = asyncio.create_task(keeper.failure("orphans", [how, mark], timeout=2.0))
+        while not processes_with(mark):
+            await asyncio.sleep(0.02)
         if how == "cancel":
-            task = asyncio.create_task(keeper.failure("orphans", str(note)))
-            while not (note.exists() and note.read_text()):
-                await asyncio.sleep(0.02)
-            assert is_running(int(note.read_text()))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
         else:
-            await keeper.failure("orphans", str(note), timeout=2.0)
+            await task
         for _ in range(100):
-            if not is_running(int(note.read_text())):
+            if not processes_with(mark):
                 break
             await asyncio.sleep(0.02)
-        assert not is_running(int(note.read_text()))
+        assert not processes_with(mark)
 
     with_keeper(tmp_path, test)
 
@@ -255,13 +260,13 @@ def test_files_of_the_author_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_a_project_without_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = engine_zoo.make_project(tmp_path, "pid")
-    (root / "src" / "pid.py").unlink()
+    root = engine_zoo.make_project(tmp_path, "who")
+    (root / "src" / "who.py").unlink()
     monkeypatch.setattr(engine_zoo, "make_project", lambda directory, name: root)
 
     async def test(keeper: Keeper) -> None:
-        failure = await keeper.failure("pid")
-        assert failure.message.startswith("there is no src/pid.py")
+        failure = await keeper.failure("who")
+        assert failure.message.startswith("there is no src/who.py")
         assert failure.error_type == "LoadingError"
 
     with_keeper(tmp_path, test)
@@ -278,15 +283,20 @@ def test_environment_is_built_from_scratch(tmp_path: Path, monkeypatch: pytest.M
     async def test(keeper: Keeper) -> None:
         seen = await keeper("environment")
         home = seen["env"].pop("HOME")
-        assert Path(home).parent == keeper.settings.state / "work"
+        if keeper.sandbox.is_private:
+            assert home == "/tmp"
+            assert seen["env"].pop("PWD") == str(tmp_path / "environment")
+        else:
+            assert Path(home).parent == keeper.settings.state / "work"
         assert seen["env"].pop("TMPDIR") == home
         assert seen["env"].pop("ALGORITHMIA_HOME").startswith(home)
         assert seen["env"].pop("ALGORITHMIA_API_KEY").startswith("sim")
         assert seen["env"].pop("ALGORITHMIA_API") == "http://127.0.0.1:9"
         assert seen["env"].pop("PATH").split(":")[0] == os.path.dirname(own_runtime().command[0])
-        assert set(seen["env"]) <= {"LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "LC_CTYPE"}
-        assert seen["mode"] == 0o700
-        assert seen["sid"] is True
+        rest = set(seen["env"]) - set(own_runtime().environment)
+        assert rest <= {"LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "LC_CTYPE"}
+        assert seen["mode"] == (0o1777 if keeper.sandbox.is_private else 0o700)
+        assert seen["sid"] is not keeper.sandbox.is_private  # there the sandbox leads the session
         assert seen["cwd"] == str(tmp_path / "environment")
         # Standard streams, the socket, and the directory being listed.
         assert len(seen["fds"]) == 5

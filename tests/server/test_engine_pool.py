@@ -13,12 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_zoo import ME, Keeper, is_running, wait_until, with_keeper
+from engine_zoo import ME, Keeper, is_running, sandbox_called, wait_until, with_keeper
 
 from Algorithmia.server.engine.base import CallFailure
 from Algorithmia.server.identity import Account
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True, params=["none", "bubblewrap"])
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here holds with and without one."""
+    monkeypatch.setattr(Keeper, "sandbox", sandbox_called(request.param))
 
 
 def test_warm_workers_are_reused_and_keep_their_state(tmp_path: Path) -> None:
@@ -34,15 +40,15 @@ def test_accounts_never_share_a_process(tmp_path: Path) -> None:
         other = Account("account-other", "other")
         assert await keeper("count") == 1
         assert await keeper("count", account=other) == 1
-        assert await keeper("pid") != await keeper("pid", account=other)
+        assert await keeper("who") != await keeper("who", account=other)
 
     with_keeper(tmp_path, test)
 
 
 def test_parallel_calls_get_workers_up_to_the_limit_and_then_queue(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
-        pids = await asyncio.gather(*(keeper("pid") for _ in range(40)))
-        assert 1 <= len(set(pids)) <= 3
+        found = await asyncio.gather(*(keeper("who") for _ in range(40)))
+        assert 1 <= len(set(found)) <= 3
         slept = await asyncio.gather(*(keeper("sleep", 0.1) for _ in range(6)))
         assert slept == ["slept"] * 6
         assert keeper.pool.status()["workers"] <= 6
@@ -83,7 +89,7 @@ def test_calls_made_by_algorithms_may_exceed_the_limit(tmp_path: Path) -> None:
 
 def test_cancelling_ends_the_work_and_frees_the_slot(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
-        pid = await keeper("pid")
+        first = await keeper("who")
         await keeper("sleep", 0)
         task = asyncio.create_task(keeper("sleep", 60))
         await asyncio.sleep(0.1)
@@ -91,7 +97,7 @@ def test_cancelling_ends_the_work_and_frees_the_slot(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await keeper("sleep", 0) == "slept"
-        assert await keeper("pid") == pid
+        assert await keeper("who") == first
 
     with_keeper(tmp_path, test, max_workers=1)
 
@@ -113,11 +119,12 @@ def test_cancelling_while_in_line_harms_nobody(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
-        pid = await keeper("pid")
+        first = await keeper("who")
+        [pid] = keeper.processes()
         os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(0.3)
         assert keeper.pool.status()["workers"] == 0
-        assert await keeper("pid") != pid
+        assert await keeper("who") != first
 
     with_keeper(tmp_path, test)
 
@@ -181,7 +188,8 @@ def test_a_mended_start_serves_again(tmp_path: Path) -> None:
 
 def test_idle_workers_end(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
-        pid = await keeper("pid")
+        first = await keeper("who")
+        [pid] = keeper.processes()
         for _ in range(100):
             if not is_running(pid):
                 break
@@ -189,7 +197,7 @@ def test_idle_workers_end(tmp_path: Path) -> None:
         assert not is_running(pid)
         assert keeper.pool.status()["workers"] == 0
         assert keeper.pool._groups == {}
-        assert await keeper("pid") != pid
+        assert await keeper("who") != first
 
     with_keeper(tmp_path, test, worker_idle_timeout=0.2)
 
@@ -250,12 +258,15 @@ def test_workers_die_with_a_killed_server(tmp_path: Path, what: str) -> None:
 import asyncio, sys
 sys.path.insert(0, {str(HERE)!r})
 from pathlib import Path
-from engine_zoo import Keeper
+from engine_zoo import Keeper, sandbox_called
+
+Keeper.sandbox = sandbox_called({Keeper.sandbox.name!r})
 
 async def main():
     keeper = Keeper(Path({str(tmp_path)!r}))
     await keeper.pool.start()
-    print(await keeper("pid"), flush=True)
+    await keeper("who")
+    print(*keeper.processes(), flush=True)
     if {what!r} == "busy":
         task = asyncio.create_task(keeper("stubborn"))
         while not keeper.pool.status()["busy"]: await asyncio.sleep(0.01)

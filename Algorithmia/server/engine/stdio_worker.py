@@ -16,7 +16,7 @@ from .worker import CHUNK, DRAIN_READS, SLACK, Link, Worker
 
 # Pieces of an answer that are read before others get their turn.
 _READS = 4
-# What a process that closed one of its streams may take to end by itself, and so to say why.
+# What a process that closed its input may take to end by itself, and so to say why.
 _PATIENCE = 1.0
 
 
@@ -95,15 +95,6 @@ class StdioWorker(Worker):
             if READY in seen:
                 self._pending.set_result(None)
 
-    def _close_output(self) -> None:
-        super()._close_output()
-        if self._is_loading and not self._is_finished:
-            self._loop.call_later(_PATIENCE, self._give_up, "it closed its standard output without being ready")
-
-    def _give_up(self, what: str) -> None:
-        if self.is_alive and self._pending is not None:
-            self._break(what)
-
     # -- requests -----------------------------------------------------------------------------------------------
 
     def _send(self) -> None:
@@ -115,9 +106,13 @@ class StdioWorker(Worker):
             self._loop.add_writer(self._input_fd, self._send)
             return
         except OSError:  # it doesn't read any more; perhaps it's ending
-            self._loop.call_later(_PATIENCE, self._give_up, "it closed its standard input")
+            self._loop.call_later(_PATIENCE, self._give_up)
         self._unsent = memoryview(b"")
         self._loop.remove_writer(self._input_fd)
+
+    def _give_up(self) -> None:
+        if self.is_alive:
+            self._break("it closed its standard input")
 
     def _close_input(self) -> None:
         if self._input_fd >= 0:
@@ -149,11 +144,12 @@ class StdioWorker(Worker):
                 return
             self._received.append(data)
             try:
-                if self._value.feed(data):
-                    self._on_answer(pending)
+                is_whole = self._value.feed(data)
             except ProtocolError as problem:
                 self._break(str(problem))
                 return
+            if is_whole:
+                self._on_answer(pending)
 
     def _on_answer(self, pending: asyncio.Future[Result]) -> None:
         data = b"".join(self._received)
@@ -164,12 +160,15 @@ class StdioWorker(Worker):
             result = parse_answer(data, self.launch.max_result, duration, stdout)
         except CallFailure as failure:
             pending.set_exception(failure)
+        except ProtocolError as problem:
+            self._break(str(problem), stdout)
         else:
             if self._is_loading:
-                raise ProtocolError("it answered before it was asked")
-            pending.set_result(result)
+                self._break("it answered before it was asked", stdout)
+            else:
+                pending.set_result(result)
         if self._unsent:
-            self._break("it answered before it had read the request")
+            self.kill()  # it answered before it had read the request
 
     def _duration(self) -> float:
         return self._loop.time() - self._asked_at

@@ -193,12 +193,12 @@ class Worker(ABC):
         if self._pending is not None and not self._pending.done():
             self._pending.set_exception(failure)
 
-    def _break(self, what: str = "") -> None:
-        """The process doesn't keep to the protocol: `what` it did. It can't be used any more."""
+    def _break(self, what: str = "", printed: str = "") -> None:
+        """The process doesn't keep to the protocol: `what` it did, having `printed` this. It can't be used any more."""
         message = "the worker process broke the protocol" + (f": {what}" if what else "")
         self.kill()
         self._read_output(DRAIN_READS)
-        self._settle_failure(CallFailure(message, "SystemError", None, 0.0, self._take_output()))
+        self._settle_failure(CallFailure(message, "SystemError", None, 0.0, printed or self._take_output()))
 
     # -- output -------------------------------------------------------------------------------------------------
 
