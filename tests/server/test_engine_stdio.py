@@ -337,8 +337,9 @@ def test_the_adks_own_protocol(tmp_path: Path, package: str) -> None:
         readable, path = [*READABLE, published], f"sys.path.insert(0, {published!r})"
 
     async def test(keeper: Keeper) -> None:
+        # -u: the published one flushes its output only after the answer.
         program = ADK_ALGORITHM.format(path=path, package=package)
-        keeper.runtime = Runtime((sys.executable, "-I", "-B", "-c", program), "stdio", {}, tuple(readable))
+        keeper.runtime = Runtime((sys.executable, "-I", "-u", "-B", "-c", program), "stdio", {}, tuple(readable))
         assert await keeper.warm("echo") == "weights"
         result = await keeper.result("echo", b"a", content_type="text")
         assert (json.loads(result.body), result.stdout) == (["a", 1], "working")
