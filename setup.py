@@ -42,6 +42,13 @@ SERVER = [
 
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
 
+# What the notebook in examples/ imports.
+EXAMPLES = [
+    'scikit-learn>=1.6; python_version >= "3.10"',
+    'matplotlib>=3.8; python_version >= "3.10"',
+    'ipykernel>=6; python_version >= "3.10"',
+]
+
 DEV = [
     "pytest>=4.6",
     'mock>=3.0; python_version < "3"',
@@ -52,7 +59,10 @@ DEV = [
     'types-six; python_version >= "3.10"',
     'types-toml; python_version >= "3.10"',
     'numpy; python_version >= "3.10"',
-]
+    # A photograph with a face, and what runs the notebook.
+    'scikit-image>=0.22; python_version >= "3.10"',
+    'nbclient>=0.10; python_version >= "3.10"',
+] + EXAMPLES
 
 setup(
     name="algorithmia",
@@ -72,6 +82,7 @@ setup(
         "cli": CLI,
         "server": SERVER + CLI,
         "numpy": ["numpy"],
+        "examples": EXAMPLES,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["algo = Algorithmia.__main__:main"]},

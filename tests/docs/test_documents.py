@@ -16,7 +16,8 @@ from platforms import ROOT, clean_environment
 from Algorithmia import config
 
 PAGES = sorted(
-    [os.path.join(ROOT, name) for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+    [os.path.join(ROOT, *name.split("/"))
+     for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md")]
     + [os.path.join(folder, name) for folder, _, names in os.walk(os.path.join(ROOT, "docs")) for name in names
        if name.endswith(".md")]
 )
@@ -67,7 +68,7 @@ def test_python_blocks(page, home, tmpdir):
     assert status == 0, output
 
 
-@pytest.mark.parametrize("name", sorted(os.listdir(os.path.join(ROOT, "examples"))))
+@pytest.mark.parametrize("name", sorted(n for n in os.listdir(os.path.join(ROOT, "examples")) if n.endswith(".py")))
 def test_examples_run(name, home, tmpdir):
     output, status = shell("'%s' '%s'" % (sys.executable, os.path.join(ROOT, "examples", name)), home, tmpdir)
     assert status == 0, output
@@ -131,9 +132,9 @@ def test_every_setting_is_described():
 
 
 def test_every_bundled_algorithm_is_described():
+    from Algorithmia.server import catalog
+
     page = text_of(os.path.join(ROOT, "docs", "reference", "algorithms.md"))
-    catalog = os.path.join(ROOT, "Algorithmia", "server", "catalog")
-    for owner in os.listdir(catalog):
-        if os.path.isdir(os.path.join(catalog, owner)) and not owner.startswith("_"):
-            for name in os.listdir(os.path.join(catalog, owner)):
-                assert "`%s/%s`" % (owner, name) in page, (owner, name)
+    rows = dict(re.findall(r"^\| `(\w+/\w+)` \| ([0-9.]+) \|", page, re.MULTILINE))
+    bundled = {project.owner + "/" + project.name: project for project in catalog.bundled()}
+    assert rows == {name: ".".join(map(str, project.version())) for name, project in bundled.items()}
