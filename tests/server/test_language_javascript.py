@@ -119,6 +119,8 @@ def test_kinds_of_modules(run: Run, files: dict[str, str]) -> None:
         ("() => { throw {message: 'm', errorType: 'MyError'}; }", "m", "MyError", "[None]"),
         ("() => { throw null; }", "null", "AlgorithmError", "[None]"),
         ("() => { throw new Error('a', {cause: new Error('b')}); }", "a", "AlgorithmError", "Caused by: Error: b"),
+        ("() => { throw new Error('half \\ud83d'); }", "half \ufffd", "AlgorithmError", ""),
+        ("() => { throw new Error('x'.repeat(1e7)); }", "xxx", "AlgorithmError", "Error: xxx"),
         ("() => 10n", UNWRITABLE + "Do not know how to serialize a BigInt", "AlgorithmError", ""),
         ("() => () => 1", UNWRITABLE + "it is a function", "AlgorithmError", ""),
         ("() => { const a = []; a.push(a); return a; }", UNWRITABLE, "AlgorithmError", "circular"),
@@ -136,6 +138,11 @@ def test_errors(run: Run, source: str, message: str, error_type: str, trace: str
 def test_results(run: Run) -> None:
     talk = run("exports.apply = (x) => eval(x);")
     assert talk.ask("text", "undefined").result() == ("json", None)
+    assert talk.ask("text", "'\\ud83d'").result() == ("text", "\ufffd")
+    assert talk.ask("text", "['\\ud83d\\ude00', '\\ud83d x', '\\\\ud83d']").result() == (
+        "json",
+        ["\U0001f600", "\ufffd x", "\\ud83d"],
+    )
     assert talk.ask("text", "new Float32Array([1]).buffer").result() == ("binary", b"\0\0\x80\x3f")
     assert talk.ask("text", "new Float32Array([1, 2]).subarray(0, 1)").result() == ("binary", b"\0\0\x80\x3f")
     assert talk.ask("text", "({a: undefined, b: new Date(0)})").result() == (

@@ -12,6 +12,7 @@ const { TextDecoder, types } = require("util");
 
 const FIFO = process.env.ALGORITHMIA_OUTPUT_FIFO || "/tmp/algoout";
 const ROOT = process.cwd() + path.sep;
+const MAX_MESSAGE = 100000;
 const MAX_TRACE = 400000;
 const { stringify, parse } = JSON;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -40,6 +41,11 @@ function decode(line) {
     }
 }
 
+// For JSON.stringify: halves of surrogate pairs are no text that others could read.
+function wellFormed(_, value) {
+    return typeof value === "string" ? value.replace(/\p{Surrogate}/gu, "\ufffd") : value;
+}
+
 function encode(result) {
     let contentType = "json";
     if (types.isAnyArrayBuffer(result)) result = Buffer.from(result);
@@ -52,6 +58,7 @@ function encode(result) {
     let text;
     try {
         text = stringify(result === undefined ? null : result);
+        if (text !== undefined && text.includes("\\ud")) text = stringify(result, wellFormed);
     } catch (error) {
         throw new TypeError("the result can't be written as JSON: " + error.message);
     }
@@ -71,7 +78,8 @@ function describe(error, defaultType) {
     } catch (_) { // an error may fail to describe itself
         members.message = members.message || "the algorithm threw something that can't be shown";
     }
-    return stringify({ error: members });
+    members.message = members.message.slice(0, MAX_MESSAGE);
+    return stringify({ error: members }, wellFormed);
 }
 
 // The stack as its author knows it: paths below the project, nothing of this file or of Node's own machinery.
@@ -163,7 +171,12 @@ function serve(algorithm) {
             } catch (error) {
                 answer = describe(error, "AlgorithmError");
             }
-            write("w", answer);
+            try {
+                write("w", answer);
+            } catch (error) { // nobody can be told
+                console.error(error);
+                process.exit(1);
+            }
             isBusy = false;
             setImmediate(next);
         };

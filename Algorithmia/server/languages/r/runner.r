@@ -162,7 +162,10 @@ traced <- function(calls) {
 failure <- function(error, calls, error_type) {
   own <- if (is.list(error)) unclass(error)[["error_type"]]
   if (is.character(own) && length(own) == 1L && !is.na(own) && nzchar(own)) error_type <- own
-  legible <- function(text) encoded(paste(iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "byte"), collapse = "\n"))
+  legible <- function(text) {
+    text <- paste(iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "byte"), collapse = "\n")
+    encoded(substr(text, 1L, 100000L))
+  }
   parts <- c(legible(conditionMessage(error)), legible(calls), legible(error_type))
   paste0("{\"error\":", members(c("message", "stacktrace", "error_type"), parts), "}")
 }

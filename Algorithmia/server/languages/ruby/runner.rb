@@ -9,6 +9,7 @@ module AlgorithmRunner
   FIFO = ENV.fetch('ALGORITHMIA_OUTPUT_FIFO', '/tmp/algoout')
   ROOT = File.join(Dir.pwd, '')
   MAX_NESTING = 1000
+  MAX_MESSAGE = 100_000
   MAX_TRACE = 400_000
 
   class ParsingError < StandardError; end
@@ -128,6 +129,7 @@ module AlgorithmRunner
       type ||= error.is_a?(UnwritableResult) ? 'TypeError' : error.class.name || 'AlgorithmError'
       message = error.message.to_s
       message = error.class.name.to_s if message.empty?
+      message = message[0, MAX_MESSAGE]
       JSON.generate(error: { message: clean(message), stacktrace: clean(trace(error)), error_type: clean(type) })
     rescue StandardError # an exception may fail to describe itself
       JSON.generate(error: { message: error.class.name.to_s, stacktrace: '', error_type: 'AlgorithmError' })
