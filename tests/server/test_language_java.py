@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from language_suite import LanguageSuite, start, write_project
+from readme_commands import run_readme
+from runner_conversation import Ended
 
 from Algorithmia.server.languages.base import BuildProblem, Environment, Language
 from Algorithmia.server.languages.java.language import LANGUAGE, needs_maven
@@ -201,6 +203,27 @@ def test_projects_of_the_development_kit(toolchain: Any, tmp_path: Path) -> None
     with start(*toolchain, write_project(LANGUAGE, files, tmp_path / "project"), tmp_path) as talk:
         assert talk.ask("json", {"first_name": "Ada", "last_name": "L"}).result() == ("text", "hello Ada L")
         assert "no field first_name" in talk.ask("json", {"last_name": "L"}).failure()["message"]
+
+
+def test_an_algorithm_that_does_not_load(toolchain: Any, tmp_path: Path) -> None:
+    source = """
+    package com.algorithmia.algorithm;
+    public class Algorithm {
+        public void load() { throw new IllegalStateException("no model"); }
+        public String apply(String input) { return input; }
+    }
+    """
+    project = write_project(LANGUAGE, {_SOURCE: source}, tmp_path / "project")
+    with pytest.raises(Ended) as ended:
+        start(*toolchain, project, tmp_path)
+    assert ended.value.status == 1
+    assert "IllegalStateException: no model\n\tat com.algorithmia.algorithm.Algorithm.load" in ended.value.output
+    assert "runner" not in ended.value.output
+
+
+def test_the_readme(toolchain: Any, tmp_path: Path) -> None:
+    path = f"{Path(toolchain[1].program).parent}:/usr/bin:/bin"
+    assert run_readme(write_project(LANGUAGE, {}, tmp_path / "project"), path, tmp_path) == "passed\n"
 
 
 @pytest.mark.parametrize(

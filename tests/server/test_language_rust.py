@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from language_suite import LanguageSuite, start, write_project
+from readme_commands import run_readme
+from runner_conversation import Ended
 
 from Algorithmia.server.languages.base import BuildProblem, Environment, Language
 from Algorithmia.server.languages.rust.language import LANGUAGE, binary_name, needs_registry
@@ -154,14 +156,23 @@ def test_types_and_panics(toolchain: Any, tmp_path: Path) -> None:
         assert talk.ask("json", order).result() == ("json", order)
 
 
-def test_the_template_tests_itself(toolchain: Any, tmp_path: Path) -> None:
-    language, environment = toolchain
-    project = write_project(language, {}, tmp_path / "project")
-    step = language.compile(project, environment, None, tmp_path)[0]
-    command = (step.command[0], "test", "--offline", "-q")
-    variables = {**step.environment, "HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+def test_an_algorithm_that_does_not_load(toolchain: Any, tmp_path: Path) -> None:
+    for way in ('Err("no model".to_string())', 'panic!("no model")'):
+        source = f"pub fn load() -> Result<(), String> {{ {way} }}\npub fn apply(_: String, _: &mut ()) {{}}"
+        place = tmp_path / way[:3]
+        files = {"src/lib.rs": source, "src/main.rs": _LOADED}
+        project = write_project(LANGUAGE, files, place / "project")
+        with pytest.raises(Ended) as ended:
+            start(*toolchain, project, place)
+        assert ended.value.status == 1 and "no model" in ended.value.output
+
+
+def test_the_readme(toolchain: Any, tmp_path: Path) -> None:
+    path = f"{Path(toolchain[1].program).parent}:/usr/bin:/bin"
+    printed = run_readme(write_project(LANGUAGE, {}, tmp_path / "project"), path, tmp_path)
+    assert "1 passed" in printed
+    answer = {"result": "hello world", "metadata": {"content_type": "text"}}
+    assert json.loads(printed.splitlines()[-1]) == answer
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from language_suite import LanguageSuite, start, write_project
+from readme_commands import run_readme
+from runner_conversation import Ended
 
 from Algorithmia.server.languages.base import Environment, Language
 from Algorithmia.server.languages.scala.language import LANGUAGE, needs_sbt
@@ -155,6 +158,28 @@ def test_projects_with_a_handler(toolchain: Any, tmp_path: Path) -> None:
     with start(*toolchain, project, tmp_path) as talk:
         assert talk.ask("text", "x").result() == ("text", "hello x")
         assert talk.ask("text", "").failure()["message"] == "nobody"
+
+
+def test_an_algorithm_that_does_not_load(toolchain: Any, tmp_path: Path) -> None:
+    source = """
+    package com.algorithmia
+    object Algorithm {
+      def load() = scala.util.Failure(new Exception("no model"))
+      def apply(input: String) = input
+    }
+    """
+    project = write_project(LANGUAGE, {_SOURCE: source}, tmp_path / "project")
+    with pytest.raises(Ended) as ended:
+        start(*toolchain, project, tmp_path)
+    assert ended.value.status == 1 and "Exception: no model" in ended.value.output
+
+
+def test_the_readme(toolchain: Any, tmp_path: Path) -> None:
+    found = shutil.which("scalac")
+    if found is None:
+        pytest.skip("no scalac on the PATH")
+    path = f"{Path(found).parent}:{Path(toolchain[1].program).parent}:/usr/bin:/bin"
+    assert run_readme(write_project(LANGUAGE, {}, tmp_path / "project"), path, tmp_path) == "passed\n"
 
 
 @pytest.mark.parametrize(

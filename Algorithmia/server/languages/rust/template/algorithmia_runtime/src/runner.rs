@@ -10,6 +10,9 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Answers every call with `apply`; returns when there are no more.
 pub fn serve<I: FromInput, O: IntoAnswer>(mut apply: impl FnMut(I) -> O) {
@@ -33,9 +36,9 @@ pub fn serve_loaded<S, E, I, O>(
         Ok(Ok(state)) => state,
         Ok(Err(failure)) => {
             let (message, _, trace) = error::describe(&*failure.into());
-            refuse(&trace.unwrap_or(message))
+            refuse(&message, trace.as_ref().unwrap_or(&message).clone())
         }
-        Err((_, trace)) => refuse(&trace),
+        Err((message, trace)) => refuse(&message, trace),
     };
     println!("PIPE_INIT_COMPLETE");
     flush();
@@ -58,9 +61,14 @@ pub fn serve_loaded<S, E, I, O>(
     }
 }
 
-fn refuse(trace: &str) -> ! {
+fn refuse(message: &str, trace: String) -> ! {
     eprintln!("{trace}");
     flush();
+    let answer = failure(message, "LoadingError", Some(trace));
+    // For whoever listens already: opening a FIFO waits for a reader, and this must not.
+    let (written, is_written) = mpsc::channel();
+    thread::spawn(move || written.send(answer_with(&answer).is_ok()));
+    let _ = is_written.recv_timeout(Duration::from_secs(1));
     process::exit(1)
 }
 

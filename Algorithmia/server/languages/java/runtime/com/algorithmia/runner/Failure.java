@@ -21,7 +21,8 @@ final class Failure extends RuntimeException {
         this.type = type;
     }
 
-    static JsonObject document(Throwable failure) {
+    /** What `failure` is to the caller; of its own type if `type` is null. */
+    static JsonObject document(Throwable failure, String type) {
         if (failure instanceof Failure) {
             return document(failure.getMessage(), ((Failure) failure).type, null);
         }
@@ -29,7 +30,12 @@ final class Failure extends RuntimeException {
         String message = thrown.getMessage() == null ? thrown.getClass().getName() : thrown.getMessage();
         StringWriter trace = new StringWriter();
         thrown.printStackTrace(new PrintWriter(trace));
-        return document(message, typeOf(thrown), trace.toString());
+        return document(message, type == null ? typeOf(thrown) : type, trace.toString());
+    }
+
+    /** The stack trace in an error answer. */
+    static String traceOf(JsonObject answer) {
+        return answer.getAsJsonObject("error").get("stacktrace").getAsString().trim();
     }
 
     static JsonObject document(String message, String type, String trace) {
@@ -45,7 +51,7 @@ final class Failure extends RuntimeException {
     }
 
     /** What the author's code threw, without the frames of the runner that called it. */
-    static Throwable withoutRunner(Throwable failure) {
+    private static Throwable withoutRunner(Throwable failure) {
         Throwable thrown = failure;
         while (thrown instanceof InvocationTargetException && thrown.getCause() != null) {
             thrown = thrown.getCause();

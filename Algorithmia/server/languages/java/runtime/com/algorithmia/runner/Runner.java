@@ -83,8 +83,27 @@ public final class Runner {
     }
 
     private static void refuse(Throwable failure) {
-        Failure.withoutRunner(failure).printStackTrace();
+        JsonObject answer = Failure.document(failure, "LoadingError");
+        System.err.println(Failure.traceOf(answer));
         System.err.flush();
+        System.out.flush();
+        // For whoever listens already: opening a FIFO waits for a reader, and this must not.
+        Thread writer =
+                new Thread(
+                        () -> {
+                            try {
+                                write(answer);
+                            } catch (IOException nobody) {
+                                return;
+                            }
+                        });
+        writer.setDaemon(true);
+        writer.start();
+        try {
+            writer.join(1000);
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+        }
         System.exit(1);
     }
 
@@ -105,7 +124,7 @@ public final class Runner {
         try {
             return application.apply(contentType, data);
         } catch (Throwable failure) {
-            return Failure.document(failure);
+            return Failure.document(failure, null);
         }
     }
 
