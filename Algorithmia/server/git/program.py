@@ -107,6 +107,10 @@ class Git:
             ("pack.threads", "1"),
             ("pack.windowMemory", str(64 * _MIB)),
             ("transfer.fsckObjects", "true"),
+            # Harmless slips of old tools, in histories that nobody can change any more.
+            ("receive.fsck.badTimezone", "ignore"),
+            ("receive.fsck.missingSpaceBeforeDate", "ignore"),
+            ("receive.fsck.zeroPaddedFilemode", "ignore"),
             # Every push is one pack: one file to sync, and large files pass through without being held in memory.
             ("transfer.unpackLimit", "1"),
             ("fastimport.unpackLimit", "1"),

@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import ApiProblem
 from ..services.algorithm_access import Viewed
+from .news import Update
 from .repositories import BRANCH
-from .smart_http import Update
 
 if TYPE_CHECKING:
     from ..platform import Platform

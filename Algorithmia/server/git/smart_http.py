@@ -13,17 +13,19 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ..app import header_text
 from ..errors import ApiProblem, CallTimeout, Unavailable
-from .hooks import DESCRIPTOR_VARIABLE, MAX_REFERENCES
+from .hooks import DESCRIPTOR_VARIABLE
+from .news import Update, first_of, heard, show
 from .program import GitError, kill_group
 from .repositories import MASTER, Repositories
 
@@ -36,29 +38,19 @@ SERVICES = (UPLOAD_PACK, RECEIVE_PACK)
 _MAX_PROCESSES = 12
 # Pushes whose build is being shown: they cost no processor time, and so no place among the others.
 _MAX_WATCHERS = 60
-_PLACE_PATIENCE = 60.0
+_PLACE_PATIENCE = 120.0
 _PROCESSOR_SECONDS = 900.0
 _LONGEST_EXCHANGE = 3600.0
 _PIECE = 64 * 1024
 # What a fetch says is a list of commits that it wants and has.
 _MAX_FETCH_REQUEST = 32 * 1024 * 1024
-_MAX_NEWS = MAX_REFERENCES * 8192
 # How long the processes of a push may take once its sender has gone and all of it is here.
 _GRACE = 60.0
 _END_PATIENCE = 3.0
 _PROTOCOL = re.compile(r"version=[0-9](?::[a-z0-9=:-]{1,60})?")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
-_CLOSING = b"The platform is shutting down: algo logs will tell what became of the build.\n"
 _CHUNKED = [(b"cache-control", b"no-cache, max-age=0, must-revalidate"), (b"pragma", b"no-cache")]
-
-
-class Update(NamedTuple):
-    """One reference that a push has changed; `old` is all zeros for a new one."""
-
-    old: str
-    new: str
-    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +100,15 @@ class Bridge:
         """Let nobody wait for a build any more; transfers go on. On the event loop."""
         self.closing.set()
 
-    def watch(self) -> bool:
-        """Take a place among those whose builds are shown; False if there is none."""
-        if self._watchers >= _MAX_WATCHERS:
-            return False
-        self._watchers += 1
-        return True
-
-    def unwatch(self) -> None:
-        self._watchers -= 1
+    @contextmanager
+    def watching(self) -> Iterator[bool]:
+        """A place among those whose builds are shown; False if there is none."""
+        is_watched = self._watchers < _MAX_WATCHERS
+        self._watchers += is_watched
+        try:
+            yield is_watched
+        finally:
+            self._watchers -= is_watched
 
     def tidy(self, algorithm_id: str) -> None:
         """Let the repository be tidied in the background, if there's need."""
@@ -274,6 +266,17 @@ class GitResponse(Response):
                 # The hook has said all that it will say: what it did say counts.
                 await asyncio.gather(telling, return_exceptions=True)
 
+    async def _tell(self, news: socket.socket) -> None:
+        """Hear from the hook what the push has changed, and show the pusher what comes of it."""
+        pushed = self._exchange.pushed
+        updates = await heard(news)
+        if not updates or pushed is None:
+            return
+        self._is_told = True
+        self._place.leave()
+        with self._bridge.watching() as is_watched:
+            await show(news, pushed(updates), is_watched, self._gone, self._bridge.closing)
+
     async def _feed(self, process: asyncio.subprocess.Process, receive: Any) -> None:
         """Give git the body, then look out for the end of the connection."""
         assert process.stdin
@@ -320,67 +323,20 @@ class GitResponse(Response):
             # What went wrong otherwise, the protocol says itself; an answer that was cut off must not look whole.
             raise GitError(f"git http-backend was ended by signal {-ended if ended < 0 else ended - 128}")
         # An end before that of the request would break the connection, and with it what was answered.
-        await _first(self._received.wait(), self._gone.wait())
+        await first_of(self._received.wait(), self._gone.wait())
         await self._send(send, {"type": "http.response.body", "body": b""})
 
     async def _send(self, send: Any, message: dict[str, Any]) -> None:
         # To a client that has gone, in vain; git's output is read to its end all the same.
         if not self._gone.is_set():
             self._is_started = True
-            await send(message)
-
-    async def _tell(self, news: socket.socket) -> None:
-        """Hear from the hook what has changed, and give it what the pusher is to see."""
-        loop = asyncio.get_running_loop()
-        data = b""
-        while len(data) <= _MAX_NEWS and (piece := await loop.sock_recv(news, _PIECE)):
-            data += piece
-        updates = [Update(*line.split(" ", 2)) for line in data.decode("utf-8", "replace").splitlines()]
-        if not updates or self._exchange.pushed is None:
-            return
-        self._is_told = True
-        self._place.leave()
-        is_watched = self._bridge.watch()
-        shown = self._exchange.pushed(updates)
-        try:
-            # Whatever happens to the pusher, the build is asked for.
-            await loop.sock_sendall(news, await anext(shown, b""))
-            if not is_watched:
-                await loop.sock_sendall(news, b"Too many builds are being shown already; see the log with algo logs.\n")
-                return
-            while True:
-                showing = asyncio.ensure_future(anext(shown, b""))
-                await _first(showing, self._gone.wait(), self._bridge.closing.wait())
-                if showing.cancelled():
-                    if not self._gone.is_set():
-                        await loop.sock_sendall(news, _CLOSING)
-                    return
-                if not (text := showing.result()):
-                    return
-                await _first(loop.sock_sendall(news, text), self._gone.wait())
-        except OSError:
-            pass  # the hook has gone, with the pusher or by a limit
-        except Exception:
-            log.exception("the pusher could not be shown the build", extra={"algorithm": self._exchange.algorithm_id})
-        finally:
-            with suppress(OSError):
-                news.shutdown(socket.SHUT_RDWR)
-            if is_watched:
-                self._bridge.unwatch()
-            await shown.aclose()
-
-
-async def _first(*awaitables: Awaitable[Any]) -> None:
-    """Wait for the first of `awaitables` and cancel the others. Raises the error of one that is done."""
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
+            try:
+                await asyncio.wait_for(send(message), self._bridge.request_timeout)
+            except (TimeoutError, asyncio.TimeoutError):
+                # Who asks and doesn't read would keep others from the processes for ever.
+                log.info("gave up a client that takes nothing", extra={"account": self._exchange.account})
+                self._gone.set()
+                raise ClientDisconnect from None
 
 
 async def _end(process: asyncio.subprocess.Process, is_push: bool) -> None:
