@@ -116,12 +116,7 @@ class LanguageSuite:
     @classmethod
     def published(cls, hosted: Hosted) -> Ask:
         """The zoo, created, cloned, pushed, built and published: a function that calls it."""
-        hosted.create("Zoo", cls.language)
-        directory = hosted.clone("Zoo")
-        lay_over(directory, cls.files, "Zoo", hosted.name)
-        hosted.push("Zoo", directory)
-        assert hosted.publish("Zoo") == "0.1.0"
-        return lambda content_type, value: hosted.call("Zoo/0.1.0", content_type, value)
+        return publish(hosted, cls.language, cls.files)
 
     # --- the runner, driven directly
 
@@ -284,6 +279,16 @@ def write_project(language: Language, files: Mapping[str, str], target: Path, na
             shutil.copymode(path, copied)
     lay_over(target, files, name, "me")
     return target
+
+
+def publish(hosted: Hosted, language: str, files: Mapping[str, str]) -> Ask:
+    """An algorithm of `files`, created, cloned, pushed, built and published: a function that calls it."""
+    hosted.create("Zoo", language)
+    directory = hosted.clone("Zoo")
+    lay_over(directory, files, "Zoo", hosted.name)
+    hosted.push("Zoo", directory)
+    assert hosted.publish("Zoo") == "0.1.0"
+    return lambda content_type, value: hosted.call("Zoo/0.1.0", content_type, value)
 
 
 def start(language: Language, environment: Environment, project: Path, place: Path) -> Conversation:

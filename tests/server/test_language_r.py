@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from language_suite import LanguageSuite, start, write_project
+from hosted_algorithms import Hosted
+from language_suite import LanguageSuite, publish, start, write_project
+from platforms import Server
 from runner_conversation import Conversation, Ended
 
 from Algorithmia.server.languages import Languages
@@ -234,18 +236,25 @@ def test_a_file_that_does_not_load(run: Run, source: str, reason: str) -> None:
     assert ended.value.status == (7 if "quit" in source else 1)
 
 
+# One that the machine has, and code that installs one from a directory: CRAN itself isn't asked.
+PACKAGED = {
+    "packages.txt": "# a comment\njsonlite\n\n-e install.packages('greeter', repos = NULL, type = 'source')\n",
+    "greeter/DESCRIPTION": "Package: greeter\nVersion: 1.0\n",
+    "greeter/NAMESPACE": "export(greet)\n",
+    "greeter/R/greet.R": "greet <- function(x) paste('hello', x)\n",
+    "src/__ALGO__.r": "library(greeter)\nlibrary(jsonlite)\nalgorithm <- function(x) greet(x)\n",
+}
+
+
 def test_packages(run: Run) -> None:
-    """One that the machine has, and code that installs one from a directory: CRAN itself isn't asked."""
-    talk = run(
-        files={
-            "packages.txt": "# a comment\njsonlite\n\n-e install.packages('greeter', repos = NULL, type = 'source')\n",
-            "greeter/DESCRIPTION": "Package: greeter\nVersion: 1.0\n",
-            "greeter/NAMESPACE": "export(greet)\n",
-            "greeter/R/greet.R": "greet <- function(x) paste('hello', x)\n",
-            "src/__ALGO__.r": "library(greeter)\nlibrary(jsonlite)\nalgorithm <- function(x) greet(x)\n",
-        }
-    )
-    assert talk.ask("text", "x").result() == ("text", "hello x")
+    assert run(files=PACKAGED).ask("text", "x").result() == ("text", "hello x")
+
+
+def test_packages_on_a_platform(server: Server, tmp_path: Path) -> None:
+    if not LANGUAGES.environments(LANGUAGES.all["r"])[0].is_available:
+        pytest.skip("R is not on this machine")
+    ask = publish(Hosted(server, tmp_path), "r", PACKAGED)
+    assert ask("text", "x").result() == ("text", "hello x")
 
 
 def test_what_dependencies_depend_on(tmp_path: Path) -> None:

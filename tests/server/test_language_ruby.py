@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from language_suite import LanguageSuite, start, write_project
+from hosted_algorithms import Hosted
+from language_suite import LanguageSuite, publish, start, write_project
+from platforms import Server
 from runner_conversation import Conversation, Ended
 
 from Algorithmia.server.languages import Languages
@@ -173,17 +175,23 @@ GREETER = "module Greeter; def self.greet(x) = 'hello ' + x; end"
 GREETING = "require 'greeter'\ndef apply(input) = Greeter.greet(input)"
 
 
+ENTANGLED = {
+    "Gemfile": "gem 'greeter', path: 'greeter'\n",
+    "greeter/greeter.gemspec": GEMSPEC,
+    "greeter/lib/greeter.rb": GREETER,
+    "src/__ALGO__.rb": GREETING,
+}
+
+
 def test_a_gem_that_lies_in_the_project(run: Run) -> None:
     need_bundler()
-    talk = run(
-        files={
-            "Gemfile": "gem 'greeter', path: 'greeter'\n",
-            "greeter/greeter.gemspec": GEMSPEC,
-            "greeter/lib/greeter.rb": GREETER,
-            "src/__ALGO__.rb": GREETING,
-        }
-    )
-    assert talk.ask("text", "x").result() == ("text", "hello x")
+    assert run(files=ENTANGLED).ask("text", "x").result() == ("text", "hello x")
+
+
+def test_a_gem_on_a_platform(server: Server, tmp_path: Path) -> None:
+    need_bundler()
+    ask = publish(Hosted(server, tmp_path), "ruby", ENTANGLED)
+    assert ask("text", "x").result() == ("text", "hello x")
 
 
 def test_gems_of_a_source(run: Run, tmp_path: Path) -> None:
