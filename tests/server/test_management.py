@@ -289,7 +289,7 @@ def test_sources_that_won_t_do(me: Manager) -> None:
         return me.send("PUT", f"{me.path(name)}/source{query}", body, "application/gzip")
 
     whole = project(me.name, name)
-    for body in (b"", b"not an archive", whole[: len(whole) // 2], whole[:40]):
+    for body in (b"", b"not an archive", whole[: len(whole) // 2], whole[:40], packed({})):
         put(body).refused(400)
     for path in ("../outside", "/etc/passwd", "a/../../b", "a\\b"):
         put(packed({path: b"x"})).refused(400)

@@ -226,6 +226,8 @@ def archived_files(archive: Path, max_bytes: int) -> Iterator[SourceFile]:
                             f"the archive holds {_shown(path)}, which is neither a file nor a directory: leave it out"
                         )
                     yield SourceFile(path, _PROGRAM if member.mode & 0o100 else _FILE, member.size, content)
+        if not count:
+            raise BadRequest("the archive holds no files: pack the project's directory, with tar -czf")
     except (tarfile.TarError, UnicodeError) as problem:
         raise _no_archive(problem) from None
 
