@@ -3,7 +3,7 @@ import json
 
 from . import exit_status, output
 from .algorithms import one_at_most
-from .context import CliError, UsageError
+from .context import CliError, UsageError, encode
 from .remote import algorithm, connect, named_algorithm
 
 IN_PROGRESS = "in-progress"
@@ -47,11 +47,9 @@ def logs(args, env):
     found = named_algorithm(connect(args), names)
     build = found.get_build(build_id) if build_id else _newest(found)
     if args.follow or build["status"] == IN_PROGRESS:  # whose log can only be read as it grows
-        status = follow(found, build["build_id"], env.out_bytes, env)
+        status = follow(found, build["build_id"], output.log_writer(env), env)
         return status if args.follow else exit_status.OK
-    text = found.get_build_logs(build["build_id"])["logs"]
-    if text:
-        env.out(text[:-1] if text.endswith("\n") else text)
+    output.log_writer(env)(encode(found.get_build_logs(build["build_id"])["logs"]))
     return exit_status.OK
 
 
@@ -74,14 +72,8 @@ def _names_and_build(words):
 
 
 def follow(found, build_id, write, env):
-    """Hand the build's log to `write` (bytes) as it grows; the exit status says how the build ended."""
-
-    def show(piece):
-        # type: (bytes) -> None
-        write(piece)
-        env.flush()
-
-    build = found.wait_for_build(build_id, show)
+    """Hand the build's log to `write` as it grows; the exit status says how the build ended."""
+    build = found.wait_for_build(build_id, write)
     if build["status"] == "succeeded":
         return exit_status.OK
     env.error("algo: build %s of %s failed" % (build_id, found.path))

@@ -1,9 +1,12 @@
 """How results look: JSON, sizes, columns, lines of listings, and files that are written whole."""
 import json
 import os
+import re
 
 from .context import CliError, encode
 
+# What a terminal acts on, as UTF-8; tabs and line ends may stay.
+_CONTROL_BYTES = re.compile(b"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 _BLUE, _PLAIN = "\033[34m", "\033[0m"
 
 
@@ -53,6 +56,18 @@ def write_columns(env, entries):
             shown = _BLUE + name + _PLAIN if kinds[name] else name
             parts.append(shown + " " * (cell - len(name) if position < len(row) - 1 else 0))
         env.out("".join(parts))
+
+
+def log_writer(env, to_stderr=False):
+    """A function that prints pieces (bytes) of a log as they come; a terminal gets nothing that would drive it."""
+    stream, is_terminal = (env.stderr, env.stderr_isatty) if to_stderr else (env.stdout, env.stdout_isatty)
+
+    def write(piece):
+        # type: (bytes) -> None
+        stream.write(_CONTROL_BYTES.sub(b"?", piece) if is_terminal else piece)
+        stream.flush()
+
+    return write
 
 
 def safe_for_terminal(env, name):

@@ -33,8 +33,8 @@ def run(command, env, cwd=None, stdin=b"", timeout=None, variables=()):
             [native(word) for word in command],
             cwd=cwd,
             stdin=subprocess.PIPE,
-            stdout=descriptor(env.stderr),
-            stderr=descriptor(env.stderr),
+            stdout=_descriptor(env.stderr),
+            stderr=_descriptor(env.stderr),
             env=dict(os.environ, **dict(variables)),
         )
     except OSError as error:
@@ -63,12 +63,12 @@ def run(command, env, cwd=None, stdin=b"", timeout=None, variables=()):
     return process.returncode
 
 
-def descriptor(stream):
-    """What a program may write to in place of `stream`; None, which means the process's own, if it is no file."""
+def _descriptor(stream):
+    """What a program may write to in place of `stream`: the process's standard error, if it is no file."""
     try:
         stream.fileno()
     except (AttributeError, IOError, ValueError):  # io.UnsupportedOperation is both of the last
-        return None
+        return 2
     return stream
 
 

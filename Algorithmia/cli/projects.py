@@ -12,7 +12,7 @@ from . import exit_status, processes
 from .algorithms import DEFAULT_LANGUAGE, new_settings, publish_build
 from .builds import follow
 from .context import CliError, UsageError
-from .output import OutputFile, write_json
+from .output import OutputFile, log_writer, write_json
 from .remote import algorithm, connect
 from .run import read_input, report_error, write_result
 
@@ -125,7 +125,7 @@ def deploy(args, env):
         env.note("Created algo://%s" % found.path)
     source = found.upload_source(project, args.message)
     env.note("%s commit %s" % ("Uploaded" if source["created"] else "Nothing has changed since", source["commit_sha"]))
-    status = follow(found, source["build_id"], env.stderr.write if not env.quiet else _nowhere, env)
+    status = follow(found, source["build_id"], None if env.quiet else log_writer(env, to_stderr=True), env)
     if status != exit_status.OK:
         return status
     if args.publish:
@@ -151,8 +151,3 @@ def _show_deployed(client, path, answer, args, env):
         % (processes.shell_word(args.sample_input or '"INPUT"'), url)
     )
     return exit_status.OK
-
-
-def _nowhere(data):
-    # type: (bytes) -> None
-    pass

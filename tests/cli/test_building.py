@@ -107,3 +107,29 @@ def test_the_account_of_the_profile_is_called_me(cli, profile):
             wire.replies = [answer(entry), answer(RESULT)]
             assert cli("run", name, "-d", json.dumps("x")).status == 0
             assert wire.requests[-1].path == "/v1/algo/tester/LDA/1.0.0"
+
+
+# -- logs on a terminal -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("follow", [(), ("-f",)])
+def test_a_log_does_not_drive_the_terminal(cli, profile, follow):
+    log = b"one\x1b[2J\ttwo\xc2\x9b\n\xc3\xbc\x07\n"
+    build = answer(in_progress("succeeded")[0])
+    whole = answer({"logs": log.decode("utf-8")})
+    streamed = answer(body=log, headers=["Content-Type: text/plain"])
+    with WireServer(build, *((streamed, build) if follow else (whole,))) as wire:
+        profile(wire.address)
+        ran = cli("logs", "a/b", "b1", *follow, terminal=True)
+        assert ran.stdout == b"one?[2J\ttwo?\n\xc3\xbc?\n" and ran.status == 0, ran
+        wire.replies = [build] + ([streamed, build] if follow else [whole])
+        assert cli("logs", "a/b", "b1", *follow).stdout == log
+
+
+def test_a_build_in_progress_is_followed_to_its_end(cli, profile):
+    replies = (answer(in_progress()[0]), answer(body=LOG), answer(in_progress("failed")[0]))
+    for words, status in (((), 0), (("-f",), 1)):
+        with WireServer(*replies) as wire:
+            profile(wire.address)
+            ran = cli("logs", "a/b", "b1", *words)
+        assert (ran.status, ran.stdout) == (status, LOG) and "failed" in ran.err
