@@ -10,8 +10,9 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -33,6 +34,8 @@ PASSED = (
     *("MAVEN_MIRROR_URL", "BUNDLE_MIRROR__ALL", "CRAN_MIRROR", "CARGO_REGISTRIES_CRATES_IO_PROTOCOL"),
 )
 
+_T = TypeVar("_T")
+
 _CHUNK = 65536
 _DRAIN_READS = 64
 _FIRST_LOOK = 1.0  # seconds between two looks at how much was written, at first
@@ -44,6 +47,7 @@ class Commands:
     def __init__(self, sandbox: Sandbox, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         self._sandbox = sandbox
         self._settings = settings
+        self._lent: set[Path] = set()
         self._passed = {name: environ[name] for name in PASSED if environ.get(name)}
         index = environ.get("PYTHON_INDEX_URL")
         if index:  # the old platform's name for it
@@ -70,24 +74,25 @@ class Commands:
         environment: Environment,
         directory: Path,
         scratch: Path,
+        cache: Path,
         writable: Iterable[Path],
         log: BuildLog,
         readable: Iterable[Path] = (),
     ) -> None:
-        """Run `step` in `directory`, with nothing but `writable` and the private `scratch` to write to.
+        """Run `step` in `directory`; it writes to `writable`, `cache` and `scratch`, its home directory, alone.
 
         Raises BuildProblem if it fails or writes too much. Cancelling ends every process that it started.
         """
         log.say(f"==> {step.title}")
-        writable = tuple(writable)
-        home = "/tmp" if self._sandbox.is_private else str(scratch)  # noqa: S108  (the sandbox's own)
+        measured = (*writable, scratch)
         program = os.path.dirname(environment.program) or "/usr/bin"
         variables = {
             **self._passed,
             "PATH": os.pathsep.join(dict.fromkeys((program, "/usr/local/bin", "/usr/bin", "/bin"))),
             "LANG": "C.UTF-8",
-            "HOME": home,
-            "TMPDIR": home,
+            # On disk, where compilers and installers find more room than in the sandbox's /tmp, which is memory.
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
             **step.environment,
         }
         confinement = Confinement(
@@ -97,35 +102,49 @@ class Commands:
             readable=tuple(
                 dict.fromkeys((*environment.readable, *step.readable, *self._files, *map(str, readable)))
             ),
-            writable=tuple(str(path) for path in writable),
+            writable=tuple(str(path) for path in (*measured, cache)),
             network=step.network,
             limits=Limits(
                 processes=1024,
                 open_files=4096,
                 file_size=self._settings.max_build_bytes or 0,
                 cpu_seconds=int(self._settings.build_timeout) * 4,
-                scratch=self._settings.max_build_bytes,
+                scratch=self._settings.max_scratch_bytes,
             ),
         )
-        await run_in_threadpool(self._lend, (*writable, scratch))
-        try:
-            status = await self._execute(step.command, confinement, (*writable, scratch), log)
-        finally:
-            await asyncio.shield(run_in_threadpool(self._reclaim, (*writable, scratch)))
+        status = await self._execute(step.command, confinement, measured, cache, log)
         if status:
-            reason = f"exit status {status}" if 0 < status < 128 else _signal_name(status)
+            reason = f"exit status {status}" if status > 0 else _signal_name(-status)
             raise BuildProblem(f"{step.title}: failed with {reason}; what it printed is above")
 
-    def _lend(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            self._sandbox.lend(path)
+    @contextlib.asynccontextmanager
+    async def lending(self, *paths: Path) -> AsyncIterator[None]:
+        """Within the block `paths` can be written to by commands; then they are the server's again."""
+        try:
+            for path in paths:
+                await whole(run_in_threadpool(self._sandbox.lend, path))
+            yield
+        finally:
+            for path in paths:
+                await whole(run_in_threadpool(self._sandbox.reclaim, path))
 
-    def _reclaim(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            self._sandbox.reclaim(path)
+    async def lend_for_good(self, path: Path) -> None:
+        """Commands may write to `path` from now on: a cache, which is never the server's again."""
+        if path not in self._lent:
+            await run_in_threadpool(self._sandbox.lend, path)
+            self._lent.add(path)
+
+    def forget(self, path: Path) -> None:
+        """`path`, which was lent for good, has been removed."""
+        self._lent.discard(path)
 
     async def _execute(
-        self, command: tuple[str, ...], confinement: Confinement, measured: tuple[Path, ...], log: BuildLog
+        self,
+        command: tuple[str, ...],
+        confinement: Confinement,
+        measured: tuple[Path, ...],
+        cache: Path,
+        log: BuildLog,
     ) -> int:
         loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
@@ -139,7 +158,7 @@ class Commands:
             os.close(writing)
         loop.add_reader(reading, _read, reading, log)
         ended = asyncio.ensure_future(_end_of(process))
-        watch = asyncio.ensure_future(self._watch(measured))
+        watch = asyncio.ensure_future(self._watch(measured, cache))
         try:
             await asyncio.wait((ended, watch), return_when=asyncio.FIRST_COMPLETED)
             if watch.done():
@@ -149,32 +168,34 @@ class Commands:
             ended.cancel()
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it left behind, too
-            waiting = loop.run_in_executor(None, process.wait)
             try:
-                await asyncio.shield(waiting)
+                await whole(run_in_threadpool(process.wait))
             finally:
                 loop.remove_reader(reading)
                 _read(reading, log, _DRAIN_READS)
                 os.close(reading)
         await self.check_size(measured)
-        return process.returncode
+        return self._sandbox.status(process.returncode)
 
     async def check_size(self, paths: tuple[Path, ...]) -> None:
         """Raises BuildProblem if `paths` together hold more than a build may."""
         limit = self._settings.max_build_bytes
-        if limit and await run_in_threadpool(build_tree.size, *paths, limit=limit) > limit:
+        if limit and await run_in_threadpool(lambda: build_tree.size(*paths, limit=limit)) > limit:
             raise BuildProblem(
                 f"the build wrote more than {limit // MIB} MiB, the limit of this platform (--max-build-bytes)"
             )
 
-    async def _watch(self, paths: tuple[Path, ...]) -> None:
-        """Look at the size again and again; returns never."""
+    async def _watch(self, paths: tuple[Path, ...], cache: Path) -> None:
+        """Look at the size again and again; returns never. Caches may be twice as large: they outlive their builds."""
+        limit = 2 * self._settings.max_build_bytes
         clock = asyncio.get_running_loop().time
         pause = _FIRST_LOOK
         while True:
             await asyncio.sleep(pause)
             began = clock()
             await self.check_size(paths)
+            if limit and await run_in_threadpool(lambda: build_tree.size(cache, limit=limit)) > limit:
+                raise BuildProblem(f"the cache of the account's builds has grown over {limit // MIB} MiB")
             pause = max(pause, 20 * (clock() - began))
 
 
@@ -208,10 +229,23 @@ async def _end_of(process: subprocess.Popen[bytes]) -> None:
         os.close(descriptor)
 
 
-def _signal_name(status: int) -> str:
-    number = -status if status < 0 else status - 128
+async def whole(work: Awaitable[_T]) -> _T:
+    """What `work` returns. It runs to its end even if the caller is cancelled meanwhile, who learns of it then."""
+    task = asyncio.ensure_future(work)
+    is_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        raise asyncio.CancelledError
+    return task.result()
+
+
+def _signal_name(number: int) -> str:
     try:
         name = signal.Signals(number).name
     except ValueError:
-        return f"exit status {status}"
+        return f"signal {number}"
     return name + (" (perhaps for lack of memory)" if number == signal.SIGKILL else "")

@@ -58,3 +58,9 @@ def sweep_environments(directory: Path, records: BuildRecords) -> None:
     for mark in directory.glob("*.json"):
         if not (directory / mark.stem).is_dir():
             mark.unlink(missing_ok=True)
+
+
+def sweep_caches(directory: Path) -> None:
+    """Remove caches that were being thrown away."""
+    for path in directory.glob("*/*.*"):
+        build_tree.remove(path)

@@ -21,13 +21,13 @@ from typing import Protocol
 from starlette.concurrency import run_in_threadpool
 
 from .. import catalog
-from ..db.values import iso_time, now_ms
+from ..db.values import iso_time, new_id, now_ms
 from ..engine.base import Runtime
 from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem, Environment, Language, Step
 from ..settings import Settings
 from . import build_tree
-from .build_commands import Commands
+from .build_commands import Commands, whole
 from .build_log import BuildLog
 from .build_records import CATALOG, Subject
 
@@ -67,7 +67,7 @@ class Workshop:
         self._state = settings.state.absolute()
         self._settings = settings
         self._installing: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._cache_users: dict[str, int] = {}
+        self._cache_users: dict[Path, int] = {}
 
     def project(self, build_id: str) -> Path:
         """Where the build is made, and stays."""
@@ -88,15 +88,17 @@ class Workshop:
         except UnknownEnvironment as problem:
             raise BuildProblem(str(problem)) from None
         project, scratch = self.project(order.build_id), self.scratch(order.build_id)
-        account = order.subject.owner.id
-        cache = self._state / "caches" / account / language.name
+        cache = self._state / "caches" / order.subject.owner.id / language.name
         log.say(f"Building {order.subject.owner.username}/{order.subject.name} at {order.commit[:12]}"
                 f" for {environment.display_name}")
-        await run_in_threadpool(self._prepare, order, project, scratch, cache)
-        async with self._using_cache(account, cache):
+        await run_in_threadpool(self._prepare, order, project, scratch)
+        async with self._using_cache(cache):
             dependencies = await self._dependencies(order, language, environment, cache, log)
-            for step in await run_in_threadpool(language.compile, project, environment, dependencies, cache):
-                await self._step(step, order, environment, (project, cache), dependencies, log)
+            steps = await run_in_threadpool(language.compile, project, environment, dependencies, cache)
+            if steps:
+                async with self._commands.lending(project, scratch):
+                    for step in steps:
+                        await self._step(step, order, environment, cache, (project,), dependencies, log)
         await self._commands.check_size((project,))
         await run_in_threadpool(_seal, project, dependencies, environment)
         runtime = await run_in_threadpool(language.runtime, project, environment, dependencies)
@@ -136,12 +138,13 @@ class Workshop:
             await run_in_threadpool(_fresh, target)
             try:
                 steps = await run_in_threadpool(language.install, project, environment, target, cache)
-                for step in steps:
-                    await self._step(step, order, environment, (target, cache, project), None, log)
+                async with self._commands.lending(target, project, self.scratch(order.build_id)):
+                    for step in steps:
+                        await self._step(step, order, environment, cache, (target, project), None, log)
                 await self._commands.check_size((project, target))
                 await run_in_threadpool(_write_mark, mark, target)
             except BaseException:
-                await asyncio.shield(run_in_threadpool(build_tree.remove, target))
+                await whole(run_in_threadpool(build_tree.remove, target))
                 raise
         return target
 
@@ -150,13 +153,14 @@ class Workshop:
         step: Step,
         order: Order,
         environment: Environment,
+        cache: Path,
         writable: tuple[Path, ...],
         dependencies: Path | None,
         log: BuildLog,
     ) -> None:
         readable = () if dependencies is None else (dependencies,)
         project, scratch = self.project(order.build_id), self.scratch(order.build_id)
-        await self._commands.run(step, environment, project, scratch, writable, log, readable)
+        await self._commands.run(step, environment, project, scratch, cache, writable, log, readable)
 
     @contextlib.asynccontextmanager
     async def _installation(self, key: str, log: BuildLog) -> AsyncIterator[None]:
@@ -174,22 +178,32 @@ class Workshop:
                 self._installing[key] = lock, users - 1
 
     @contextlib.asynccontextmanager
-    async def _using_cache(self, account: str, cache: Path) -> AsyncIterator[None]:
-        """The account's cache is in use; when nobody uses it any more and it has grown too large, it is emptied."""
-        self._cache_users[account] = self._cache_users.get(account, 0) + 1
+    async def _using_cache(self, cache: Path) -> AsyncIterator[None]:
+        """The cache is in use; when nobody uses it any more and it has grown too large, it is thrown away."""
+        self._cache_users[cache] = self._cache_users.get(cache, 0) + 1
         try:
+            await run_in_threadpool(_make_private, cache)
+            await self._commands.lend_for_good(cache)
             yield
         finally:
-            self._cache_users[account] -= 1
-            if not self._cache_users[account]:
-                del self._cache_users[account]
-                await run_in_threadpool(_trim, cache.parent, self._settings.max_build_bytes)
+            self._cache_users[cache] -= 1
+            if not self._cache_users[cache]:
+                del self._cache_users[cache]
+                await whole(self._trim(cache))
+
+    async def _trim(self, cache: Path) -> None:
+        limit = self._settings.max_build_bytes
+        is_large = limit and await run_in_threadpool(lambda: build_tree.size(cache, limit=limit)) > limit
+        if is_large and cache not in self._cache_users:
+            self._commands.forget(cache)
+            old = cache.with_name(f"{cache.name}.{new_id()}")
+            os.rename(cache, old)  # at once: the next build makes another
+            await run_in_threadpool(build_tree.remove, old)
 
     # -- files (all of these block) -----------------------------------------------------------------------------
 
-    def _prepare(self, order: Order, project: Path, scratch: Path, cache: Path) -> None:
-        project.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _prepare(self, order: Order, project: Path, scratch: Path) -> None:
+        _make_private(project.parent)
         _fresh(scratch)
         _fresh(project)
         if order.artifact.startswith(CATALOG):
@@ -238,6 +252,5 @@ def _write_mark(mark: Path, target: Path) -> None:
     build_tree.sync_directory(mark.parent)
 
 
-def _trim(cache: Path, limit: int) -> None:
-    if limit and build_tree.size(cache, limit=limit) > limit:
-        build_tree.remove(cache)
+def _make_private(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -7,7 +7,6 @@ moment finds out at its next start what was going on. How one build is made is i
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import logging
 import os
@@ -20,22 +19,24 @@ import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
 from ..engine.base import Build, CallFailure, NetworkAccess
-from ..errors import ApiProblem, TooManyRequests, Unavailable
+from ..errors import ApiProblem, Unavailable
 from ..identity import Account
 from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem
 from ..settings import Settings
 from . import build_files, build_tree
-from .build_commands import Commands
+from .build_commands import Commands, whole
 from .build_log import BuildLog
-from .build_records import SUCCEEDED, BuildRecords, is_id
+from .build_queue import BuildQueue, Job, Place
+from .build_records import IN_PROGRESS, SUCCEEDED, BuildRecords, is_id
 from .building import Made, Order, Workshop
 from .runtimes import Runtimes
 
 log = logging.getLogger("algorithmia.builds")
 
-_MAX_QUEUED = 50  # builds of one account, waiting or running
 _CHUNK = 65536
+_PATIENCE = 50  # looks for the job of a build whose row is there
+_TRIES = 5
 _INTERRUPTED = "the platform was stopped while it was building; build it again (algo compile)"
 
 
@@ -52,17 +53,6 @@ class Repositories(Protocol):
 
 
 Warm = Callable[[Build, Account, dict[str, Any]], Awaitable[str]]
-
-
-class _Job:
-    """One build that waits or runs."""
-
-    def __init__(self, order: Order, build_log: BuildLog) -> None:
-        self.order = order
-        self.log = build_log
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Task[None] | None = None
-        self.reason = ""  # why it was cancelled
 
 
 class Builds:
@@ -93,10 +83,7 @@ class Builds:
         self._masked = commands.secrets()
         self._workshop = Workshop(commands, languages, repositories, settings)
         self._directory = settings.state.absolute() / "builds"
-        self._jobs: dict[str, _Job] = {}
-        self._queues: collections.OrderedDict[str, collections.deque[_Job]] = collections.OrderedDict()
-        self._counts: collections.Counter[str] = collections.Counter()
-        self._running = 0
+        self._queue = BuildQueue(self._run, settings.max_builds)
         self._catching_up: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
@@ -104,7 +91,7 @@ class Builds:
     @property
     def is_busy(self) -> bool:
         """Whether a build waits or runs."""
-        return bool(self._jobs)
+        return bool(self._queue.jobs)
 
     # -- asking for builds --------------------------------------------------------------------------------------
 
@@ -115,45 +102,56 @@ class Builds:
 
         On return its row is on disk. Raises NotFound, TooManyRequests, Unavailable.
         """
+        # Whole: a row without a job would stay in progress, should the caller go away in between.
+        return await whole(self._request(algorithm_id, commit, force))
+
+    async def _request(self, algorithm_id: str, commit: str, force: bool) -> str:
         subject = await run_in_threadpool(self._records.subject, algorithm_id)
-        account = subject.owner.id
-        self._admit(account, subject.owner.username)
-        try:
+        if self._is_closed:
+            raise Unavailable("the platform is shutting down")
+        with self._queue.place(subject.owner) as place:
             try:
                 _, environment = await run_in_threadpool(self._languages.choose, subject.settings)
                 name = environment.name
             except (UnknownEnvironment, BuildProblem):
                 name = ""  # the build will say why
             build_id, is_new = await run_in_threadpool(self._records.open, algorithm_id, commit, name, force)
-            if not is_new:
-                self._counts[account] -= 1
-                return build_id
-        except BaseException:
-            self._counts[account] -= 1
-            raise
-        self._enqueue(Order(build_id, subject, commit, f"builds/{build_id}"))
+            if is_new:
+                await self._enqueue(Order(build_id, subject, commit, f"builds/{build_id}"), place)
         return build_id
 
     async def wait(self, build_id: str) -> None:
         """Returns when the build has ended."""
-        job = self._jobs.get(build_id)
+        job = await self._job(build_id)
         if job is not None:
             await asyncio.shield(job.ended)
+
+    async def _job(self, build_id: str) -> Job | None:
+        """The build's job; None if it has ended. Between the row of a build and its job is a moment."""
+        for _ in range(_PATIENCE):
+            job = self._queue.jobs.get(build_id)
+            if job is not None:
+                return job
+            row = await run_in_threadpool(self._records.get, build_id)
+            if row is None or row.status != IN_PROGRESS:
+                return None
+            await asyncio.sleep(0.02)
+        return None
 
     async def ensure(self, build_id: str) -> None:
         """Build a bundled algorithm that isn't built yet, and wait for it; whoever asks meanwhile shares the build.
 
         Raises CallFailure if it can't be built.
         """
-        job = self._jobs.get(build_id)
+        job = self._queue.jobs.get(build_id)
         if job is None:
             row = await run_in_threadpool(self._records.get, build_id)
             if row is None:
                 raise CallFailure("the algorithm's build does not exist any more", "SystemError")
             if row.status == SUCCEEDED:
                 return
-            if build_id not in self._jobs:
-                await self._reopen(build_id, row)
+            if build_id not in self._queue.jobs:
+                await whole(self._reopen(build_id, row))
         await self.wait(build_id)
         row = await run_in_threadpool(self._records.get, build_id)
         if row is None or row.status != SUCCEEDED:
@@ -162,10 +160,11 @@ class Builds:
 
     async def _reopen(self, build_id: str, row: sa.Row[Any]) -> None:
         subject = await run_in_threadpool(self._records.subject, row.algorithm_id)
-        if not await run_in_threadpool(self._records.reopen, build_id) or self._is_closed:
-            return  # somebody else was faster
-        self._counts[subject.owner.id] += 1
-        self._enqueue(Order(build_id, subject, row.commit_sha, row.artifact))
+        if self._is_closed:
+            raise Unavailable("the platform is shutting down")
+        with self._queue.place(subject.owner) as place:
+            if await run_in_threadpool(self._records.reopen, build_id):  # nobody was faster
+                await self._enqueue(Order(build_id, subject, row.commit_sha, row.artifact), place)
 
     def forget(self, build_ids: Iterable[str]) -> None:
         """The rows of these builds have been deleted: end those that run and remove their files, in the background.
@@ -178,9 +177,9 @@ class Builds:
 
     async def _forget(self, build_ids: list[str]) -> None:
         for build_id in build_ids:
-            job = self._jobs.get(build_id)
+            job = self._queue.jobs.get(build_id)
             if job is not None:
-                self._cancel(job, "the algorithm was deleted")
+                self._queue.cancel(job, "the algorithm was deleted")
                 await job.ended
             await self._workshop.discard(build_id)
             await run_in_threadpool(build_tree.remove, self._log_path(build_id))
@@ -208,7 +207,7 @@ class Builds:
         """The log from its beginning, as it grows, until the build has ended."""
         if not is_id(build_id):
             return
-        job = self._jobs.get(build_id)
+        job = await self._job(build_id)
         path, position = self._log_path(build_id), 0
         while True:
             # Both before reading, so that nothing is missed in between.
@@ -233,6 +232,7 @@ class Builds:
             _append(self._log_path(build_id), f"\nFAILED: {_INTERRUPTED}\n")
         build_files.sweep_builds(self._directory, self._records)
         build_files.sweep_environments(self._settings.state.absolute() / "environments", self._records)
+        build_files.sweep_caches(self._settings.state.absolute() / "caches")
 
     async def start(self) -> None:
         """Begin to build; pushes that came in just before a crash get their builds."""
@@ -244,9 +244,9 @@ class Builds:
         self._is_closed = True
         if self._catching_up is not None:
             self._catching_up.cancel()
-        jobs = tuple(self._jobs.values())
+        jobs = tuple(self._queue.jobs.values())
         for job in jobs:
-            self._cancel(job, _INTERRUPTED)
+            self._queue.cancel(job, _INTERRUPTED)
         if jobs:
             await asyncio.wait([job.ended for job in jobs], timeout=20.0)
 
@@ -272,57 +272,21 @@ class Builds:
                     found.append((algorithm_id, head))
         return found
 
-    # -- the queue ----------------------------------------------------------------------------------------------
-
-    def _admit(self, account: str, username: str) -> None:
-        """Count one more build of `account`. Raises TooManyRequests and Unavailable."""
+    async def _enqueue(self, order: Order, place: Place) -> None:
+        try:
+            build_log = BuildLog(self._log_path(order.build_id), self._settings.max_build_log_bytes, self._masked)
+        except OSError as problem:
+            reason = f"the platform can't write the build's log: {problem.strerror}"
+            await run_in_threadpool(self._records.fail, order.build_id, reason)
+            raise Unavailable(reason) from None
+        job = Job(order, build_log)
+        self._queue.enter(job, place)
         if self._is_closed:
-            raise Unavailable("the platform is shutting down")
-        if self._counts[account] >= _MAX_QUEUED:
-            raise TooManyRequests(
-                f"account {username} has {_MAX_QUEUED} builds waiting or running, the most there may be; "
-                "try again when one has ended",
-                retry_after=10,
-            )
-        self._counts[account] += 1
-
-    def _enqueue(self, order: Order) -> None:
-        path = self._log_path(order.build_id)
-        job = _Job(order, BuildLog(path, self._settings.max_build_log_bytes, self._masked))
-        self._jobs[order.build_id] = job
-        self._queues.setdefault(order.subject.owner.id, collections.deque()).append(job)
-        if self._is_closed:
-            self._cancel(job, _INTERRUPTED)
-        elif self._running >= self._settings.max_builds:
-            job.log.say(f"Waiting for {self._running} other build(s) to end")
-        self._pump()
-
-    def _pump(self) -> None:
-        """Start builds as far as the limit allows, taking one of each account in turn."""
-        while self._running < max(1, self._settings.max_builds) and self._queues:
-            account, queue = self._queues.popitem(last=False)
-            job = queue.popleft()
-            if queue:
-                self._queues[account] = queue  # at the end of the line
-            self._running += 1
-            job.task = asyncio.get_running_loop().create_task(self._run(job))
-
-    def _cancel(self, job: _Job, reason: str) -> None:
-        job.reason = job.reason or reason
-        if job.task is not None:
-            job.task.cancel()
-            return
-        queue = self._queues.get(job.order.subject.owner.id)
-        if queue is not None and job in queue:
-            queue.remove(job)
-            if not queue:
-                del self._queues[job.order.subject.owner.id]
-            self._running += 1
-            job.task = asyncio.get_running_loop().create_task(self._run(job))
+            self._queue.cancel(job, _INTERRUPTED)
 
     # -- one build ----------------------------------------------------------------------------------------------
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, job: Job) -> None:
         began = time.monotonic()
         made: Made | None = None
         problem = ""
@@ -342,15 +306,13 @@ class Builds:
         except Exception as error:
             log.exception("a build failed for a reason of the platform's", extra={"build": job.order.build_id})
             problem = f"the platform failed to build it: {type(error).__name__}"
-        # Whoever cancels from here on is too late: files and rows must agree.
-        ending = asyncio.ensure_future(self._conclude(job, made, _one_line(problem), time.monotonic() - began))
-        while not ending.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(ending)
-        self._running -= 1
-        self._pump()
+        try:
+            # Whoever cancels from here on is too late: files and rows must agree.
+            await whole(self._conclude(job, made, _one_line(problem), time.monotonic() - began))
+        finally:
+            self._queue.leave(job)
 
-    async def _make(self, job: _Job) -> Made:
+    async def _make(self, job: Job) -> Made:
         """The finished build, once it is clear that it loads. Raises BuildProblem."""
         order = job.order
         made = await self._workshop.make(order, job.log)
@@ -377,34 +339,48 @@ class Builds:
             job.log.feed(output.encode("utf-8", "replace") + b"\n")
         return made
 
-    async def _conclude(self, job: _Job, made: Made | None, problem: str, seconds: float) -> None:
-        """Write down how `job` ended, and let go of what it held."""
+    async def _conclude(self, job: Job, made: Made | None, problem: str, seconds: float) -> None:
+        """Write down how `job` ended."""
         build_id, subject = job.order.build_id, job.order.subject
         name = f"{subject.owner.username}/{subject.name}"
+        if made is not None:
+            problem = await self._succeed(build_id, made)
+        if problem:
+            await self._workshop.discard(build_id)
+            await self._fail(build_id, problem)
+            last = f"FAILED: {problem}"
+        else:
+            assert made is not None
+            self._invalidate()
+            last = f"SUCCEEDED: {name} at {job.order.commit} for {made.environment.display_name}, in {seconds:.1f} s"
         try:
-            if made is not None:
-                runtime = self._runtimes.pack(made.runtime)
-                if not await run_in_threadpool(self._records.succeed, build_id, made.environment.name, runtime):
-                    made, problem = None, "the algorithm was deleted"
-            if made is not None:
-                self._invalidate()
-                what = f"{name} at {job.order.commit} for {made.environment.display_name}"
-                last = f"SUCCEEDED: {what}, in {seconds:.1f} s"
-            else:
-                last = f"FAILED: {problem}"
-                await self._workshop.discard(build_id)
-                await run_in_threadpool(self._records.fail, build_id, problem)
             job.log.finish(last)
             await run_in_threadpool(job.log.close)
-        except Exception:
-            log.exception("can't write down how a build ended", extra={"build": build_id})
-        status = "failed" if made is None else "succeeded"
+        except OSError as error:
+            log.warning("can't write a build's log", extra={"build": build_id, "problem": str(error)})
+        status = "failed" if problem else "succeeded"
         log.info("build ended", extra={"build": build_id, "algorithm": name, "status": status})
-        self._jobs.pop(build_id, None)
-        self._counts[subject.owner.id] -= 1
-        if not self._counts[subject.owner.id]:
-            del self._counts[subject.owner.id]
-        job.ended.set_result(None)
+
+    async def _succeed(self, build_id: str, made: Made) -> str:
+        """Write down that the build is complete; why that isn't so, else ""."""
+        runtime = self._runtimes.pack(made.runtime)
+        try:
+            if await run_in_threadpool(self._records.succeed, build_id, made.environment.name, runtime):
+                return ""
+            return "the algorithm was deleted"
+        except Exception:
+            log.exception("can't write down that a build succeeded", extra={"build": build_id})
+            return "the platform failed to write down that it succeeded"
+
+    async def _fail(self, build_id: str, problem: str) -> None:
+        """Write down that the build failed; it would seem to be in progress otherwise."""
+        for _ in range(_TRIES):
+            try:
+                await run_in_threadpool(self._records.fail, build_id, problem)
+                return
+            except Exception:
+                log.exception("can't write down that a build failed", extra={"build": build_id})
+                await asyncio.sleep(1.0)
 
     def _log_path(self, build_id: str) -> Path:
         return self._directory / f"{build_id}.log"
