@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hosted_algorithms import Hosted
-from language_suite import LanguageSuite, start, write_project
+from language_suite import LanguageSuite, publish, start, write_project
 from platforms import Server
 from runner_conversation import Conversation, Ended
 
@@ -219,14 +219,18 @@ def test_a_project_without_an_entry_point(tmp_path: Path) -> None:
         language.runtime(empty, environment, None)
 
 
-def test_packages_of_the_registry(server: Server, tmp_path: Path) -> None:
-    """Installed by npm in the sandbox, used by modules of both kinds, reused by the next build."""
+def need_registry(package: str) -> None:
     if not LANGUAGES.environments(LANGUAGES.all["javascript"])[0].is_available or shutil.which("npm") is None:
         pytest.skip("Node.js and npm are not on this machine: install the Debian packages nodejs and npm")
     try:
-        urllib.request.urlopen("https://registry.npmjs.org/left-pad/1.3.0", timeout=10).close()
+        urllib.request.urlopen("https://registry.npmjs.org/" + package, timeout=10).close()
     except OSError as problem:
         pytest.skip(f"the npm registry can't be reached from here: {problem}")
+
+
+def test_packages_of_the_registry(server: Server, tmp_path: Path) -> None:
+    """Installed by npm in the sandbox, used by modules of both kinds, reused by the next build."""
+    need_registry("left-pad/1.3.0")
     hosted = Hosted(server, tmp_path)
     hosted.create("Padded", "javascript")
     directory = hosted.clone("Padded")
@@ -246,3 +250,38 @@ def test_packages_of_the_registry(server: Server, tmp_path: Path) -> None:
     assert "npm install" in hosted.log("Padded", first)
     assert "npm install" not in hosted.log("Padded", second)
     assert hosted.call(f"Padded/{first}", "text", "abc").result() == ("text", "..abc")
+
+
+OLD = """
+Algorithmia = require("algorithmia")();
+
+exports.apply = function(input, cb) {
+    Algorithmia.file(input).getString(function(text) {
+        if (text.error) {
+            return cb(text.error.message);
+        }
+        cb(null, "Hello " + text);
+    });
+};
+"""
+
+
+def test_a_project_of_the_old_platform(server: Server, tmp_path: Path) -> None:
+    """Its own kind of configuration, the published client, hosted data, a callback."""
+    need_registry("algorithmia/0.3.10")
+    hosted = Hosted(server, tmp_path)
+    directory = server.client(hosted.key).dir("data://.my/old")
+    directory.create()
+    directory.file("name.txt").put("Jane")
+    ask = publish(
+        hosted,
+        "javascript",
+        {
+            "algorithmia.conf": '{"username": "__USER__", "algoname": "__ALGO__", "language": "node-5.x-1"}',
+            "package.json": '{"name": "__ALGO__", "main": "__ALGO__.js", "dependencies": {"algorithmia": "0.3.x"}}',
+            "src/__ALGO__.js": OLD,
+            "src/__ALGO___test.js": "",
+        },
+    )
+    assert ask("text", "data://.my/old/name.txt").result() == ("text", "Hello Jane")
+    assert "nobody.txt" in ask("text", "data://.my/old/nobody.txt").failure()["message"]
