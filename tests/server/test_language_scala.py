@@ -108,6 +108,12 @@ class TestScala(LanguageSuite):
     files = {_SOURCE: ZOO, "src/test/scala/com/algorithmia/AlgorithmTest.scala": ""}
     traced = "com.algorithmia.Algorithm.apply(Algorithm.scala:"
 
+    def test_nested_deeper_than_a_stack(self, zoo: Any) -> None:
+        value = b"[" * 100000 + b"]" * 100000
+        line = b'{"content_type":"json","data":{"do":"echo","value":' + value + b"}}\n"
+        assert zoo.send(line).failure()["message"]
+        assert zoo.ask("text", "still there").result() == ("text", "hello still there")
+
 
 @pytest.fixture
 def toolchain() -> tuple[Language, Environment]:

@@ -80,7 +80,7 @@ class Java(Language):
             raise BuildProblem("pom.xml has dependencies, and this platform has no Maven: install it, or remove them")
         arguments = (
             "-q", "-B", "-DskipTests", f"-Dmaven.repo.local={cache / 'maven'}", "package",
-            "org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies",
+            "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies",
             "-DincludeScope=runtime", "-DoutputDirectory=target/lib",
         )  # fmt: skip
         return [

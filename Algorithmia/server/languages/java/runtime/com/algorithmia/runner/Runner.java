@@ -73,7 +73,7 @@ public final class Runner {
                 new BufferedReader(
                         new InputStreamReader(new FileInputStream(FileDescriptor.in), StandardCharsets.UTF_8));
         for (String line = requests.readLine(); line != null; line = requests.readLine()) {
-            JsonObject answer = answer(application, line);
+            String answer = answer(application, line);
             System.err.flush();
             System.out.flush();
             write(answer);
@@ -92,7 +92,7 @@ public final class Runner {
                 new Thread(
                         () -> {
                             try {
-                                write(answer);
+                                write(Values.GSON.toJson(answer));
                             } catch (IOException nobody) {
                                 return;
                             }
@@ -107,7 +107,16 @@ public final class Runner {
         System.exit(1);
     }
 
-    private static JsonObject answer(Application application, String line) {
+    /** The answer in full, before any of it is written: it may turn out that JSON can't say it. */
+    private static String answer(Application application, String line) {
+        try {
+            return Values.GSON.toJson(outcome(application, line));
+        } catch (Throwable failure) {
+            return Values.GSON.toJson(Failure.document(failure, null));
+        }
+    }
+
+    private static JsonObject outcome(Application application, String line) {
         String contentType;
         JsonElement data;
         try {
@@ -128,18 +137,18 @@ public final class Runner {
         }
     }
 
-    private static void write(JsonObject answer) throws IOException {
+    private static void write(String answer) throws IOException {
         String path = System.getenv("ALGORITHMIA_OUTPUT_FIFO");
         File fifo = new File(path == null || path.isEmpty() ? "/tmp/algoout" : path);
         if (!fifo.exists()) {
             // On the author's machine: a person reads the answer.
-            System.out.println(Values.GSON.toJson(answer));
+            System.out.println(answer);
             return;
         }
         try (Writer writer =
                 new BufferedWriter(
                         new OutputStreamWriter(new FileOutputStream(fifo), StandardCharsets.UTF_8), 1 << 16)) {
-            Values.GSON.toJson(answer, writer);
+            writer.write(answer);
             writer.write('\n');
         }
     }
