@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,7 @@ class World:
         if self.problems:
             self.set_build(build_id, status="failed")
             raise CallFailure(f"it can't be built: {self.problems.pop()}", "SystemError")
-        self.set_build(build_id, status="succeeded", artifact=f"builds/{build_id}")
+        self.finish(build_id)
         self.algorithms.invalidate()
 
     def log(self, build_id: str) -> str | None:
@@ -76,6 +78,15 @@ class World:
     def set_build(self, build_id: str, **values: Any) -> None:
         with self.database.write() as connection:
             connection.execute(schema.builds.update().where(schema.builds.c.id == build_id).values(**values))
+
+    def finish(self, build_id: str) -> None:
+        """The build is made: its directory is there, and an interpreter to run it."""
+        (self.settings.state / "builds" / build_id).mkdir(parents=True, exist_ok=True)
+        program = self.settings.state / "environments" / "python"
+        program.parent.mkdir(exist_ok=True)
+        program.touch()
+        runtime = json.dumps({"command": ["{state}/environments/python"]})
+        self.set_build(build_id, status="succeeded", artifact=f"builds/{build_id}", runtime=runtime)
 
     def builds(self, name: str) -> list[Any]:
         query = sa.select(schema.builds).join(schema.algorithms).where(schema.algorithms.c.name == name)
@@ -122,7 +133,7 @@ def test_a_changed_release_is_built_anew_and_an_unchanged_one_is_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [row] = world.builds("LDA")
-    world.set_build(row.id, status="succeeded", artifact=f"builds/{row.id}")
+    world.finish(row.id)
     world.algorithms.register_catalog(world.accounts)
     assert [(one.id, one.status) for one in world.builds("LDA")] == [(row.id, "succeeded")]
     monkeypatch.setattr(catalog.Bundled, "content_hash", lambda self: "f" * 40)
@@ -133,9 +144,21 @@ def test_a_changed_release_is_built_anew_and_an_unchanged_one_is_kept(
     assert [one.commit_sha for one in world.builds("LDA")] == ["f" * 40]
 
 
+def test_a_build_whose_interpreter_or_files_are_gone_is_made_again(world: World) -> None:
+    [row] = world.builds("LDA")
+    for missing in ("environments/python", f"builds/{row.id}"):
+        world.finish(row.id)
+        world.algorithms.register_catalog(world.accounts)
+        assert not asyncio.run(world.resolve(LDA)).needs_build
+        os.rename(world.settings.state / missing, world.settings.state / f"away-{os.path.basename(missing)}")
+        world.algorithms.register_catalog(world.accounts)
+        assert asyncio.run(world.resolve(LDA)).needs_build
+        assert [(one.id, one.status) for one in world.builds("LDA")] == [(row.id, "unbuilt")]
+
+
 def test_a_new_version_leaves_no_old_one_with_the_new_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [lda] = world.builds("LDA")
-    world.set_build(lda.id, status="succeeded", artifact=f"builds/{lda.id}")
+    world.finish(lda.id)
     monkeypatch.setattr(catalog.Bundled, "content_hash", lambda self: "f" * 40)
     monkeypatch.setattr(catalog.Bundled, "version", lambda self: (7, 0, 0))
     world.algorithms.register_catalog(world.accounts)

@@ -240,6 +240,32 @@ def test_pictures_from_the_web(platform: Server, site: str) -> None:
     assert single["images"][0]["detected_faces"] == first["detected_faces"]
 
 
+def test_no_face_and_many(platform: Server) -> None:
+    client = platform.client()
+    client.dir("data://.my/groups").create()
+    portrait = Image.fromarray(data.astronaut()).crop((0, 0, 460, 512))
+    group = Image.new("RGB", (4 * 480, 900), (90, 120, 160))
+    for position in range(4):
+        group.paste(portrait, (10 + position * 480, 200))
+    cat = Image.fromarray(data.chelsea())
+    for name, picture in (("group", group), ("cat", cat), ("large", group.resize((5760, 2700)))):
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        client.file(f"data://.my/groups/{name}.png").put(buffer.getvalue())
+    images = [
+        {"url": f"data://.my/groups/{name}.png", "output": f"data://.my/groups/{name}_marked.webp"}
+        for name in ("group", "cat", "large")
+    ]
+    results = client.algo("dlib/FaceDetection").pipe({"images": images}).result["images"]
+    found = [result["detected_faces"] for result in results]
+    assert [len(faces) for faces in found] == [4, 0, 4]
+    for position, face in enumerate(found[0]):
+        assert abs(face["left"] - (FACE["left"] + 10 + position * 480)) < 15 and abs(face["top"] - 266) < 15
+    assert all(abs(large["right"] - 3 * small["right"]) < 45 for small, large in zip(found[0], found[2]))
+    marked = Image.open(io.BytesIO(client.file("data://.my/groups/large_marked.webp").getBytes()))
+    assert (marked.format, marked.size) == ("WEBP", (5760, 2700))
+
+
 @pytest.mark.parametrize(
     "path, message",
     [

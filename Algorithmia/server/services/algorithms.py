@@ -5,6 +5,7 @@ What is found is kept in memory, with all versions of the algorithm; whoever cha
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from dataclasses import dataclass, field
@@ -127,8 +128,13 @@ class Algorithms:
         for project in catalog.bundled():
             owner = accounts.ensure_account(project.owner)
             with self._database.write() as connection:
-                bundled.register(connection, owner, project)
+                bundled.register(connection, owner, project, self._can_run)
         self.invalidate()
+
+    def _can_run(self, row: sa.Row[Any]) -> bool:
+        """Whether what the row of a finished build names is still on this machine."""
+        program = self._runtimes.unpack(row.runtime).command[0]
+        return (self._state / row.artifact).is_dir() and os.path.exists(program)
 
     def _load(self, key: tuple[str, str]) -> _Record | None:
         generation = self._generation

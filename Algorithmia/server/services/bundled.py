@@ -6,6 +6,9 @@ built when it is first called (`first_use.py`); its row then names the directory
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
 
@@ -30,10 +33,19 @@ _SETTINGS = {
 }
 
 
-def register(connection: sa.Connection, owner: Account, project: catalog.Bundled) -> None:
-    """Bring the rows of one bundled algorithm up to date; its version moves to a new build when its files changed."""
+def register(
+    connection: sa.Connection,
+    owner: Account,
+    project: catalog.Bundled,
+    can_run: Callable[[sa.Row[Any]], bool],
+) -> None:
+    """Bring the rows of one bundled algorithm up to date; its version moves to a new build when its files changed.
+
+    can_run  whether what a finished build's row names is still there: its files, its interpreter. If it isn't, the
+             next call builds it again.
+    """
     algorithm_id = _algorithm(connection, owner, project)
-    build_id = _build(connection, algorithm_id, project)
+    build_id = _build(connection, algorithm_id, project, can_run)
     _version(connection, algorithm_id, build_id, project)
     # The files of other builds are gone, or go with the next sweep: a commit must never run another one's code.
     builds, published = schema.builds, schema.versions
@@ -70,29 +82,33 @@ def _algorithm(connection: sa.Connection, owner: Account, project: catalog.Bundl
     return str(found.id)
 
 
-def _build(connection: sa.Connection, algorithm_id: str, project: catalog.Bundled) -> str:
+def _build(
+    connection: sa.Connection, algorithm_id: str, project: catalog.Bundled, can_run: Callable[[sa.Row[Any]], bool]
+) -> str:
     """Id of the build row for the project's present files, made if need be."""
     builds = schema.builds
     commit = project.content_hash()
-    found = connection.execute(
-        sa.select(builds.c.id).where(builds.c.algorithm_id == algorithm_id, builds.c.commit_sha == commit)
-    ).scalar()
-    if found is not None:
-        return str(found)
-    build_id, now = new_id(), now_ms()
     is_ready = not project.dependencies()
-    connection.execute(
-        builds.insert().values(
-            id=build_id,
-            algorithm_id=algorithm_id,
-            commit_sha=commit,
-            status=_SUCCEEDED if is_ready else _UNBUILT,
-            artifact=f"{CATALOG}{project.owner}/{project.name}",
-            started_at=now,
-            finished_at=now if is_ready else None,
-        )
-    )
-    return build_id
+    now = now_ms()
+    fresh = {
+        "status": _SUCCEEDED if is_ready else _UNBUILT,
+        "artifact": f"{CATALOG}{project.owner}/{project.name}",
+        "environment": "",
+        "runtime": "",
+        "problem": "",
+        "started_at": now,
+        "finished_at": now if is_ready else None,
+    }
+    found = connection.execute(
+        sa.select(builds).where(builds.c.algorithm_id == algorithm_id, builds.c.commit_sha == commit)
+    ).first()
+    if found is None:
+        build_id = new_id()
+        connection.execute(builds.insert().values(id=build_id, algorithm_id=algorithm_id, commit_sha=commit, **fresh))
+        return build_id
+    if found.status == _SUCCEEDED and not found.artifact.startswith(CATALOG) and not can_run(found):
+        connection.execute(builds.update().where(builds.c.id == found.id).values(**fresh))
+    return str(found.id)
 
 
 def _version(connection: sa.Connection, algorithm_id: str, build_id: str, project: catalog.Bundled) -> None:

@@ -50,7 +50,7 @@ class FirstUse:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ensure(build_id))
             self._running[build_id] = task
-            task.add_done_callback(lambda _: self._running.pop(build_id, None))
+            task.add_done_callback(lambda ended: self._ended(build_id, ended))
         done, _ = await asyncio.wait({task}, timeout=self._patience)
         name = f"{resolved.build.owner}/{resolved.build.name}"
         if not done:
@@ -63,6 +63,11 @@ class FirstUse:
         if ready.needs_build:
             raise CallFailure(f"algo://{name} was changed while it was being built; call it again", "SystemError")
         return ready
+
+    def _ended(self, build_id: str, task: asyncio.Task[None]) -> None:
+        del self._running[build_id]
+        if not task.cancelled():
+            task.exception()  # everybody may have gone away, and then nobody else asks for it
 
     async def _ensure(self, build_id: str) -> None:
         try:
