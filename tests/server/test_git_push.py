@@ -249,22 +249,31 @@ def test_a_pusher_who_leaves_during_the_build_leaves_the_build(site: GitSite, me
         site.builds.may_end.set()
 
 
+def begin(me: Person, service: str, body: bytes, name: str = "Test") -> socket.socket:
+    """A request with the beginning of a chunked body; nothing of the answer is read."""
+    token = base64.b64encode(f"{me.name}:{me.key}".encode()).decode()
+    host, port = me.netloc.split(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection.sendall(
+        f"POST /git/{me.name}/{name}.git/git-{service} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n"
+        f"Content-Type: application/x-git-{service}-request\r\nTransfer-Encoding: chunked\r\n\r\n"
+        f"{len(body):x}\r\n".encode() + body + b"\r\n"
+    )
+    return connection
+
+
+def half_a_push(site: GitSite, algorithm: str) -> bytes:
+    command = f"{site.repositories.head(algorithm)} {'1' * 40} refs/heads/master\0 report-status side-band-64k".encode()
+    return b"%04x%b0000PACK\0\0\0\2\0\0\0\3" % (len(command) + 4, command)
+
+
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_push_that_stops_half_way_leaves_nothing(
     site: GitSite, me: Person, algorithm: str, leaves: bool
 ) -> None:
     """By a client that closes its connection, and by one that just doesn't send on."""
-    token = base64.b64encode(f"{me.name}:{me.key}".encode()).decode()
     head = site.repositories.head(algorithm)
-    command = f"{head} {'1' * 40} refs/heads/master\0 report-status side-band-64k".encode()
-    body = b"%04x%b0000PACK\0\0\0\2\0\0\0\3" % (len(command) + 4, command)
-    host, port = me.netloc.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(
-            f"POST /git/{me.name}/Test.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n"
-            f"Content-Type: application/x-git-receive-pack-request\r\nTransfer-Encoding: chunked\r\n\r\n"
-            f"{len(body):x}\r\n".encode() + body + b"\r\n"
-        )
+    with begin(me, "receive-pack", half_a_push(site, algorithm)) as connection:
         wait_until(lambda: git_processes(algorithm))
         if not leaves:
             while connection.recv(65536):  # the platform ends it
@@ -272,6 +281,49 @@ def test_a_push_that_stops_half_way_leaves_nothing(
     wait_until(lambda: not git_processes(algorithm))
     assert site.repositories.head(algorithm) == head
     assert not list(site.repositories.path(algorithm).rglob("tmp_*"))
+
+
+def test_a_client_that_takes_nothing_is_given_up(site: GitSite, me: Person, algorithm: str) -> None:
+    head = site.repositories.commit_files(algorithm, {"big": random.Random(1).randbytes(32 * _MIB)}, "Big")
+    want = f"want {head} side-band-64k\n".encode()
+    body = b"%04x%b00000009done\n" % (len(want) + 4, want)
+    with begin(me, "upload-pack", body) as connection:
+        connection.sendall(b"0\r\n\r\n")
+        wait_until(lambda: git_processes(algorithm))
+        wait_until(lambda: not git_processes(algorithm))
+
+
+def test_beyond_the_limit_of_transfers_others_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("Algorithmia.server.git.smart_http._MAX_PROCESSES", 1)
+    monkeypatch.setattr("Algorithmia.server.git.smart_http._PLACE_PATIENCE", 0.1)
+    site = GitSite(tmp_path / "site")
+    try:
+        me = site.person(tmp_path)
+        algorithm = site.algorithm(me.account)
+        with begin(me, "receive-pack", half_a_push(site, algorithm)):
+            wait_until(lambda: git_processes(algorithm))
+            done = me.try_git("clone", me.url(f"{me.name}/Test.git"), "busy")
+            assert done.status != 0 and "503" in done.output
+        wait_until(lambda: not git_processes(algorithm))
+        assert me.clone(f"{me.name}/Test.git").is_dir()
+    finally:
+        site.stop()
+
+
+def test_a_push_cut_off_between_branch_and_hook_is_built_all_the_same(tmp_path: Path) -> None:
+    site = GitSite(tmp_path / "site")
+    try:
+        me = site.person(tmp_path)
+        algorithm = site.algorithm(me.account)
+        hook = site.settings.state / "git/hooks/post-receive"
+        hook.write_text("#!/bin/sh\nkill -9 $PPID\n")
+        working = me.clone(f"{me.name}/Test.git")
+        commit = me.commit(working)
+        me.push(working)
+        assert site.repositories.head(algorithm) == commit
+        wait_until(lambda: (algorithm, commit) in site.builds.requested)
+    finally:
+        site.stop()
 
 
 def test_a_platform_killed_in_the_middle_of_pushes_comes_back_sound(

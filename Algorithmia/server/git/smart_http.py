@@ -348,12 +348,20 @@ async def _end(process: asyncio.subprocess.Process, is_push: bool) -> None:
     if is_push:
         # At the end of its input git cleans up after itself; killed, it doesn't.
         with suppress(TimeoutError, asyncio.TimeoutError):
-            await asyncio.wait_for(process.wait(), _END_PATIENCE)
+            await asyncio.wait_for(_drained(process), _END_PATIENCE)
             return
     with suppress(ProcessLookupError, TimeoutError, asyncio.TimeoutError):
         os.killpg(process.pid, signal.SIGTERM)
         await asyncio.wait_for(_group_ended(process.pid), _END_PATIENCE)
     kill_group(process.pid)
+    await _drained(process)
+
+
+async def _drained(process: asyncio.subprocess.Process) -> None:
+    """Read what is left of the output, which closes the pipe, and wait for the end."""
+    assert process.stdout
+    while await process.stdout.read(_PIECE):
+        pass
     await process.wait()
 
 
