@@ -88,6 +88,20 @@ def test_secrets_are_encrypted_at_rest(start_server: Callable[..., Server]) -> N
     assert VALUE not in own.log()
 
 
+def test_a_lost_key_is_named(start_server: Callable[..., Server]) -> None:
+    first = start_server()
+    me = Manager(first)
+    name = me.published(SHOW)
+    made = me.send("POST", me.path(name) + "/secrets", {"secret_key": "TOKEN", "secret_value": VALUE}).ok
+    first.stop()
+    (Path(first.home) / "platform" / "secrets.key").unlink()
+    me.server = start_server(home=first.home)
+    error = me.call(f"{me.name}/{name}/0.1.0", "TOKEN").ok["error"]
+    assert "secrets.key" in error["message"] and "TOKEN" in error["message"]
+    me.send("PUT", f"{me.path(name)}/secrets/{made['id']}", {"secret_value": "again"}).ok
+    eventually(lambda: me.call(f"{me.name}/{name}/0.1.0", "TOKEN").ok.get("result"), "again")
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

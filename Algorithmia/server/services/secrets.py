@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..db import schema
 from ..db.database import Database
 from ..db.values import iso_time, new_id, now_ms
-from ..errors import BadRequest, Code, Conflict, NotFound
+from ..errors import BadRequest, Code, Conflict, NotFound, Unavailable
 from .algorithm_access import Viewed, is_id
 
 if TYPE_CHECKING:
@@ -153,7 +153,9 @@ class Secrets:
         self._recycle(viewed.id)
 
     def values_of(self, algorithm_id: str) -> dict[str, str]:
-        """The environment variables of an algorithm's workers."""
+        """The environment variables of an algorithm's workers. Raises Unavailable if they can't be decrypted."""
+        from cryptography.fernet import InvalidToken
+
         secrets = schema.secrets
         with self._database.read() as connection:
             rows = connection.execute(
@@ -163,8 +165,15 @@ class Secrets:
             ).all()
         if not rows:
             return {}
-        cipher = self._key()
-        return {row.secret_key: cipher.decrypt(row.encrypted_value.encode("ascii")).decode("utf-8") for row in rows}
+        try:
+            cipher = self._key()
+            return {row.secret_key: cipher.decrypt(row.encrypted_value.encode("ascii")).decode("utf-8") for row in rows}
+        except (InvalidToken, ValueError):
+            names = ", ".join(row.secret_key for row in rows)
+            raise Unavailable(
+                f"its secrets ({names}) were stored with another {self._key_file.name} than the platform has now: "
+                "restore that file, or store them again"
+            ) from None
 
     # -- below -----------------------------------------------------------------------------------------------------
 
