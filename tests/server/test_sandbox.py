@@ -143,14 +143,16 @@ def test_files_of_the_platform_and_of_people_are_not_there(tmp_path: Path) -> No
         other.mkdir(parents=True)
         (other / "other.py").write_text("x")
         mine = str(tmp_path / "reads" / "src" / "reads.py")
-        wanted = [*hidden, str(state / "platform.db"), f"{other}/", f"{state}/builds/", f"{state}/work/", mine, "/etc/passwd", "/etc/hosts"]
+        hidden.extend((str(state / "platform.db"), f"{other}/", f"{state}/builds/", f"{state}/work/"))
+        wanted = [*hidden, mine, "/etc/passwd", "/etc/hosts"]
         outcome = await keeper("reads", wanted)
         assert [outcome.pop(path) for path in (mine, "/etc/passwd", "/etc/hosts")] == ["done"] * 3
         assert outcome.pop("/proc/1/root/") in ("EACCES", "EPERM") or not IS_ROOT
         assert outcome.pop("/proc/1/fd/") in ("EACCES", "EPERM") or not IS_ROOT
         assert {path: reason for path, reason in outcome.items() if reason != "ENOENT"} == {}
-        # On the way to what it may see there is nothing else.
-        assert await keeper("lists", str(tmp_path)) == ["lists"]
+        # On the way to what it may see there is nothing else: the runner's own modules, the project.
+        assert await keeper("lists", str(tmp_path)) == ["home", "lists"]
+        assert await keeper("lists", str(state)) == ["environments"]
 
     with_keeper(tmp_path, test)
 
@@ -169,7 +171,7 @@ def test_the_state_directory_is_hidden_even_inside_of_what_may_be_read(tmp_path:
         engine_zoo_make = engine_zoo.make_project
         engine_zoo.make_project = lambda directory, name: project
         try:
-            paths = [str(keeper.settings.state / "platform.db"), str(tmp_path / "toolchain"), str(project / "src" / "")]
+            paths = [str(keeper.settings.state / "platform.db"), str(tmp_path / "toolchain"), f"{project}/src/"]
             outcome = await keeper("reads", paths)
             assert list(outcome.values()) == ["ENOENT", "done", "done"]
         finally:
