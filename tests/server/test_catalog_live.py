@@ -318,3 +318,12 @@ def test_a_first_use_that_a_power_cut_ends_is_made_again(start_server: Callable[
         algorithm.pipe({})
     assert caught.value.error_type == "InputError"
     assert [build["status"] for build in algorithm.get_builds(10)["results"]] == ["succeeded"]
+    second.stop()
+    third = start_server(home=first.home)
+    with pytest.raises(AlgorithmException) as caught:
+        third.client().algo("dlib/FaceDetection").pipe({})
+    assert caught.value.error_type == "InputError"
+    assert [build["status"] for build in third.client().algo("dlib/FaceDetection").get_builds(10)["results"]] == [
+        "succeeded"
+    ]
+    assert '"level":"error"' not in third.log()

@@ -112,6 +112,8 @@ class Publishing:
                 .where(builds.c.artifact.not_like("catalog:%"), versions.c.info.not_like(f'%"{_TAGGED}":true%'))
             ).all()
         for row in rows:
+            if not self._repositories.exists(row.algorithm_id):
+                continue  # a bundled algorithm that was built on its first use
             if self._tag(row.algorithm_id, (row.major, row.minor, row.revision), row.commit_sha):
                 self._store_info(row.id, {**msgspec.json.decode(row.info), _TAGGED: True})
 
