@@ -16,6 +16,10 @@ CONF = "algorithmia.conf"
 # Made by tools, by the platform or by this machine; never part of a project.
 _NEVER = frozenset([".git", ".hg", ".svn", ".venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache",
                     "node_modules", ".DS_Store"])
+# Configurations have a vocabulary of their own: python-3.x-1, java-ojdk11, node-5.x-1.
+_LANGUAGES = (("python-2", "python2"), ("python2", "python2"), ("python-3", "python3"), ("python3", "python3"),
+              ("javascript", "javascript"), ("node", "javascript"), ("java", "java"), ("scala", "scala"),
+              ("ruby", "ruby"), ("rust", "rust"), ("r3", "r"))
 
 
 class Project(object):
@@ -47,9 +51,12 @@ class Project(object):
     @property
     def language(self):
         # type: () -> Optional[str]
-        """What ``algorithmia.conf`` says of the language, if anything."""
+        """The language that ``algorithmia.conf`` names, if any, as the management API calls it."""
         found = self._conf.get("language") or self._conf.get("langauge")  # sic: published templates
-        return native(found) if found else None
+        if not found:
+            return None
+        word = native(found)
+        return next((name for prefix, name in _LANGUAGES if word.startswith(prefix)), word)
 
     def has(self, *names):
         # type: (*str) -> bool

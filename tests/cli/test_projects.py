@@ -226,6 +226,19 @@ def test_files_of_a_project_that_git_manages(project):
     assert Project(str(directory)).files() == expected
 
 
+@pytest.mark.parametrize(
+    "conf, language",
+    [("python-3.x-1", "python3"), ("python3.9", "python3"), ("python-2.x-1", "python2"), ("java-ojdk11", "java"),
+     ("node-5.x-1", "javascript"), ("javascript", "javascript"), ("r36", "r"), ("ruby-2.2-1", "ruby"),
+     ("scala-2-sbt-1.3", "scala"), ("rust", "rust"), ("cobol", "cobol")],
+)  # fmt: skip
+def test_language_of_a_project(project, conf, language):
+    directory = project("x = 1")
+    for member in ("language", "langauge"):
+        directory.join("algorithmia.conf").write(json.dumps({"username": "t", "algoname": "Tried", member: conf}))
+        assert Project(str(directory)).language == language
+
+
 def test_a_directory_that_is_no_project(tmpdir):
     with pytest.raises(errors.ConfigError) as caught:
         Project(str(tmpdir))
