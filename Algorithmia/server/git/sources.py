@@ -6,6 +6,7 @@ contents are written here as they are stored, after sizes and names have been lo
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
@@ -13,14 +14,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 from ..errors import BadRequest, TooLarge
 from ..languages.base import BuildProblem
 from .program import EMAIL, NAME, Git, GitError
-
-if TYPE_CHECKING:
-    import gzip
 
 MAX_FILES = 20_000
 _MAX_LISTING = 16 * 1024 * 1024
@@ -204,7 +202,6 @@ def archived_files(archive: Path, max_bytes: int) -> Iterator[SourceFile]:
 
     Raises BadRequest for what is no such archive or holds more than files and directories with plain names, TooLarge.
     """
-    import gzip
     import tarfile
 
     total = count = 0
