@@ -507,7 +507,7 @@ def test_the_server_says_which_sandbox_it_has(start_server: Any) -> None:
 
 
 def test_a_server_that_must_have_a_sandbox_and_has_none_does_not_start(tmp_path: Path) -> None:
-    environment = {"PATH": "/nowhere", "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"PATH": "/nowhere", "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     program = (
         "import sys; from Algorithmia.server.engine import bubblewrap; bubblewrap.find = lambda: iter([]);"
         "from Algorithmia.server.main import main; sys.exit(main(['--sandbox', 'require']))"

@@ -90,10 +90,10 @@ class StdioWorker(Worker):
     def _keep(self, data: bytes) -> None:
         super()._keep(data)
         if self._is_loading and self._pending is not None and not self._pending.done():
-            seen = self._tail + data
-            self._tail = seen[-len(READY) :]
-            if READY in seen:
+            _, found, rest = (self._tail + data).partition(READY)
+            if b"\n" in rest:  # the line's end too: it mustn't become the first call's output
                 self._pending.set_result(None)
+            self._tail = found or (self._tail + data)[-len(READY) :]
 
     # -- requests -----------------------------------------------------------------------------------------------
 
