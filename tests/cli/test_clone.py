@@ -93,6 +93,12 @@ def test_directory(algo, source, tmpdir):
     assert algo("clone", "tester/" + source, "a", "b").status == 2
 
 
+def test_somebody_elses_open_source(algo, tmpdir):
+    ran = algo("clone", "demo/Hello")
+    assert ran.status == 0 and tmpdir.join("Hello", "src", "Hello.py").check(), ran
+    assert algo("test", tmpdir.join("Hello"), "-d", "you").text == "Hello you\n"
+
+
 def test_refusals(algo, source, server, tmpdir):
     missing = algo("clone", "tester/None" + source)
     assert missing.status == 4 and "tester/None" + source in missing.stderr.splitlines()[-1]

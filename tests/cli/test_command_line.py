@@ -24,8 +24,9 @@ def test_no_command_is_help(cli):
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == cli("help").out == cli("--help").out
     assert ran.out.startswith("usage: algo [-h] [--profile")
-    for command in ("auth", "run", "ls", "rm", "mkdir", "rmdir", "cp", "cat", "help", "serve", "local", "users"):
-        assert command in ran.out
+    for command in ("auth", "run", "ls", "rm", "mkdir", "rmdir", "cp", "cat", "help", "serve", "local", "users",
+                    "create", "clone", "test", "deploy", "builds", "logs", "publish", "languages", "template"):
+        assert "\n    %s " % command in ran.out
 
 
 def test_version(cli):
@@ -103,6 +104,23 @@ def test_options_between_paths():
     assert args.recursive and args.quiet and args.concurrency == 3
 
 
+def test_values_of_text_options_may_look_like_options():
+    args = parsed("publish", "a/b", "--sample-input", "-1", "--release-notes", "--none", "--major")
+    assert (args.names, args.sample_input, args.release_notes, args.part) == (["a/b"], "-1", "--none", "major")
+    args = parsed("deploy", "-m", "-x", "here", "--profile", "p")
+    assert (args.names, args.message, args.profile) == (["here"], "-x", "p")
+
+
+@pytest.mark.parametrize(
+    "words, names",
+    [(("logs", "-f", "a/b", "1"), ["a/b", "1"]), (("logs", "a/b", "-f", "1"), ["a/b", "1"]),
+     (("builds", "u", "a"), ["u", "a"]), (("builds", "--limit", "3", "a/b"), ["a/b"]), (("versions", "--json"), []),
+     (("clone", "a/b", "-q", "d"), ["d"])],
+)  # fmt: skip
+def test_names_between_options(words, names):
+    assert parsed(*words).names == names
+
+
 def test_path_after_double_dash():
     assert parsed("rm", "-f", "--", "-odd").paths == ["-odd"]
     assert parsed("rm", "--", "--profile").paths == ["--profile"]
@@ -135,6 +153,10 @@ def test_input_values_may_look_like_options(option, value):
         (("run", "a/b", "-d", "x", "--timeout", "-1"), "--timeout"),
         (("cp", "-c", "0", "a", "data://b"), "-c"),
         (("completion", "tcsh"), "invalid choice"),
+        (("secrets",), "algo secrets"),
+        (("create",), "algo create"),
+        (("publish", "a/b", "c/d"), "one OWNER/NAME"),
+        (("clone", "nonsense"), "OWNER/NAME"),
     ],
 )
 def test_usage_errors(cli, words, hint):
@@ -221,6 +243,8 @@ def test_bash_completes(cli, tmpdir):
     assert complete("algo", "--profile", "x", "local", "st") == ["start", "status", "stop"]
     assert complete("algo", "local", "logs", "--fo") == ["--follow"]
     assert complete("algo", "dir", "--lo") == ["--long"]
+    assert complete("algo", "secrets", "")[:3] == ["ls", "set", "rm"]
+    assert complete("algo", "deploy", "--publish", "mi") == ["minor"]
     os.makedirs(os.path.join(os.environ["ALGORITHMIA_HOME"]))
     with open(os.path.join(os.environ["ALGORITHMIA_HOME"], "config"), "w") as config:
         config.write('[profiles.default]\n[profiles.second_user]\napi_key = ""\n')
