@@ -6,13 +6,14 @@ import asyncio
 import base64
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_zoo import Keeper, processes_with, sandbox_called, with_keeper
+from engine_zoo import Keeper, processes_with, sandbox_called, wait_until, with_keeper
 
 from Algorithmia.server.engine.base import CallFailure, InvalidInput, Runtime
 from Algorithmia.server.engine.stdio_protocol import ProtocolError, Value
@@ -304,6 +305,34 @@ def test_retiring_ends_the_process_in_good_order(tmp_path: Path) -> None:
         assert worker._process is not None and worker._process.returncode == 0
 
     with_runner(tmp_path, test)
+
+
+def test_workers_die_with_a_killed_server(tmp_path: Path) -> None:
+    mark = f"{900 + os.getpid() / 1e7:.7f}"
+    program = f"""
+import asyncio, sys
+sys.path.insert(0, {str(HERE)!r})
+from pathlib import Path
+from engine_zoo import Keeper, sandbox_called
+from Algorithmia.server.engine.base import Runtime
+
+Keeper.sandbox = sandbox_called({Keeper.sandbox.name!r})
+
+async def main():
+    keeper = Keeper(Path({str(tmp_path)!r}))
+    keeper.runtime = Runtime(({sys.executable!r}, "-I", "-B", {str(RUNNER)!r}, {mark!r}), "stdio", {{}}, {READABLE!r})
+    await keeper.pool.start()
+    await keeper("echo", {{"do": "hang", "value": "5"}})
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    server = subprocess.Popen([sys.executable, "-c", program], env=environment)
+    assert wait_until(lambda: bool(processes_with(mark)), 20)
+    time.sleep(0.5)
+    server.kill()
+    server.wait()
+    assert wait_until(lambda: not processes_with(mark), 10)
 
 
 ADK_ALGORITHM = """

@@ -20,11 +20,10 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from .sandbox import Confinement, Limits, NoSandbox, is_unsafe, limited
+from .sandbox import SETPRIV, Confinement, Limits, NoSandbox, is_unsafe, limited
 
 log = logging.getLogger("algorithmia.engine")
 
-_SETPRIV = "/usr/bin/setpriv"
 _ENV = "/usr/bin/env"
 
 # What programs look for in /etc. Nothing with secrets in it; people's names and machine names neither.
@@ -189,7 +188,7 @@ class Bubblewrap:
         if not self._is_root:
             return ()
         identity = ("--reuid", str(user), "--regid", str(user), "--clear-groups")
-        return (_SETPRIV, *identity, "--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all", "--")
+        return (SETPRIV, *identity, "--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all", "--")
 
 
 def find() -> Iterator[str]:

@@ -8,7 +8,6 @@ worker, so nesting could otherwise come to a standstill.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import logging
 import shutil
@@ -20,6 +19,7 @@ from ..settings import Settings
 from .base import Build, Call, CallFailure, Result
 from .doorway import Adopt
 from .frames_worker import FramesWorker
+from .groups import Group, Waiter, again
 from .launch import prepare
 from .sandbox import Sandbox, Unconfined
 from .stdio_worker import StdioWorker
@@ -41,38 +41,6 @@ class Sessions(Protocol):
     def unbind(self, key: str) -> None: ...
 
     def revoke(self, key: str) -> None: ...
-
-
-class _Group:
-    """The workers of one build and calling account, and the calls that wait for one."""
-
-    def __init__(self, build: Build) -> None:
-        self.build = build
-        self.workers: dict[Worker, str] = {}  # those that have loaded -> session key
-        self.idle: list[Worker] = []  # the one used last is at the end
-        self.starting = 0
-        self.waiting: collections.deque[_Waiter] = collections.deque()
-        self.failure: CallFailure | None = None
-        self.failures = 0
-        self.retry_at = 0.0
-        self.generation = 0  # counts the times that its workers had to be replaced
-
-    @property
-    def size(self) -> int:
-        return len(self.workers) + self.starting
-
-    @property
-    def is_unused(self) -> bool:
-        return not self.size and not self.waiting
-
-
-class _Waiter:
-    """A call that waits for a worker."""
-
-    def __init__(self, call: Call, future: asyncio.Future[Worker]) -> None:
-        self.call = call
-        self.future = future
-        self.is_child = _is_child(call)
 
 
 class LocalPool:
@@ -97,8 +65,8 @@ class LocalPool:
         self._address = address
         self._sessions = sessions
         self._work = settings.state.absolute() / "work"
-        self._groups: dict[tuple[str, str, str], _Group] = {}
-        self._processes: dict[Worker, _Group] = {}  # started and not yet ended
+        self._groups: dict[tuple[str, str, str], Group] = {}
+        self._processes: dict[Worker, Group] = {}  # started and not yet ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._limit = max(1, settings.max_workers)
         self._most = max(_LOWEST_TOTAL, 4 * self._limit)
@@ -185,14 +153,14 @@ class LocalPool:
 
     # -- waiting and handing over -------------------------------------------------------------------------------
 
-    def _group(self, build: Build, session: Identity) -> _Group:
+    def _group(self, build: Build, session: Identity) -> Group:
         key = (build.id, session.account.id, build.network)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(build)
+            group = self._groups[key] = Group(build)
         return group
 
-    def _take_idle(self, group: _Group) -> Worker | None:
+    def _take_idle(self, group: Group) -> Worker | None:
         while group.idle:
             worker = group.idle.pop()
             if worker.is_alive:
@@ -200,11 +168,11 @@ class LocalPool:
             self._forget(group, worker)
         return None
 
-    async def _wait(self, group: _Group, call: Call, deadline: float) -> Worker:
+    async def _wait(self, group: Group, call: Call, deadline: float) -> Worker:
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(call, loop.create_future())
+        waiter = Waiter(call, loop.create_future())
         if group.failure and loop.time() < group.retry_at and (waiter.is_child or not group.workers):
-            raise _again(group.failure)
+            raise again(group.failure)
         if waiter.is_child:
             group.waiting.appendleft(waiter)
         else:
@@ -222,7 +190,7 @@ class LocalPool:
             with contextlib.suppress(ValueError):
                 group.waiting.remove(waiter)
 
-    def _expire(self, group: _Group, waiter: _Waiter) -> None:
+    def _expire(self, group: Group, waiter: Waiter) -> None:
         if not waiter.future.done():
             is_loading = group.starting and not group.workers
             where = " while the algorithm was loading" if is_loading else " while it waited for a worker"
@@ -233,14 +201,14 @@ class LocalPool:
                 )
             )
 
-    def _next_waiter(self, group: _Group) -> _Waiter | None:
+    def _next_waiter(self, group: Group) -> Waiter | None:
         while group.waiting:
             if not group.waiting[0].future.done():
                 return group.waiting[0]
             group.waiting.popleft()
         return None
 
-    def _release(self, group: _Group, worker: Worker) -> None:
+    def _release(self, group: Group, worker: Worker) -> None:
         """`worker` has nothing to do: give it to the next call in line, keep it, or let it go."""
         if worker not in group.workers:
             return
@@ -266,17 +234,17 @@ class LocalPool:
             group.idle.append(worker)
             self._feed()
 
-    def _forget(self, group: _Group, worker: Worker) -> None:
+    def _forget(self, group: Group, worker: Worker) -> None:
         key = group.workers.pop(worker, None)
         if key is not None:
             self._sessions.revoke(key)
         if worker in group.idle:
             group.idle.remove(worker)
 
-    def _fail_waiting(self, group: _Group, failure: CallFailure) -> None:
+    def _fail_waiting(self, group: Group, failure: CallFailure) -> None:
         while (waiter := self._next_waiter(group)) is not None:
             group.waiting.popleft()
-            waiter.future.set_exception(_again(failure))
+            waiter.future.set_exception(again(failure))
 
     def _feed(self) -> None:
         """The machine may have room again: groups that had to wait for it may grow."""
@@ -289,7 +257,7 @@ class LocalPool:
 
     # -- starting -----------------------------------------------------------------------------------------------
 
-    def _grow(self, group: _Group) -> None:
+    def _grow(self, group: Group) -> None:
         """Start workers for the calls in line, as far as the limits allow."""
         loop = asyncio.get_running_loop()
         while not self._is_closed:
@@ -322,7 +290,7 @@ class LocalPool:
         worker.retire()
         return True
 
-    async def _serve_waiting(self, group: _Group, session: Identity) -> None:
+    async def _serve_waiting(self, group: Group, session: Identity) -> None:
         try:
             worker, _ = await self._start_worker(group, session)
         except CallFailure as failure:
@@ -331,7 +299,7 @@ class LocalPool:
             group.failure, group.failures = None, 0
             self._release(group, worker)
 
-    async def _start_worker(self, group: _Group, session: Identity) -> tuple[Worker, str]:
+    async def _start_worker(self, group: Group, session: Identity) -> tuple[Worker, str]:
         """A worker that has loaded, and what it printed meanwhile; it counts as starting until then.
 
         Raises CallFailure.
@@ -369,7 +337,7 @@ class LocalPool:
             return {}
         return await asyncio.get_running_loop().run_in_executor(None, self.secrets_of, build.algorithm_id)
 
-    def _start_failed(self, group: _Group, failure: CallFailure) -> None:
+    def _start_failed(self, group: Group, failure: CallFailure) -> None:
         """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
         group.failure = failure
         group.failures += 1
@@ -384,7 +352,7 @@ class LocalPool:
             self._fail_waiting(group, failure)
         elif waiter is not None and waiter.is_child:
             group.waiting.popleft()
-            waiter.future.set_exception(_again(failure))
+            waiter.future.set_exception(again(failure))
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -414,12 +382,3 @@ class LocalPool:
         """Remove everything below the work directory."""
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-
-def _is_child(call: Call) -> bool:
-    return call.session.call is not None and call.session.call.depth > 1
-
-
-def _again(failure: CallFailure) -> CallFailure:
-    """A fresh exception with what `failure` says: one object must not be raised in several tasks."""
-    return CallFailure(failure.message, failure.error_type, failure.stacktrace, 0.0, failure.stdout)
