@@ -15,6 +15,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -266,6 +267,17 @@ class Person:
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+
+def git_processes(algorithm: str) -> list[str]:
+    """Process ids of the platform's git processes for an algorithm (where /proc tells)."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            if b"PATH_INFO" in told and algorithm.encode() in told:
+                found.append(process.name)
+    return found
 
 
 def fsck(repositories: Repositories, algorithm_id: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from git_hosted import fsck, wait_until
+from git_hosted import fsck, git_processes, wait_until
 from hosted_algorithms import Hosted
 from platforms import Server, clean_environment
 
@@ -59,6 +59,10 @@ def _is_built(hosted: Hosted, commit: str) -> bool:
     return commit in {build["commit_sha"] for build in builds} and all(
         build["status"] in ("succeeded", "failed") for build in builds
     )
+
+
+def _no_process_of(algorithm_id: str) -> bool:
+    return not git_processes(algorithm_id)
 
 
 def test_from_a_clone_to_a_call(server: Server, tmp_path: Path) -> None:
@@ -138,6 +142,7 @@ def test_a_platform_killed_during_push_and_build_has_sound_repositories_and_ende
         server = start_server("--port", port, home=home)
         repositories, algorithm_id = repository_of(server, hosted)
         fsck(repositories, algorithm_id)
+        wait_until(partial(_no_process_of, algorithm_id))
         if repositories.head(algorithm_id) != commit:
             hosted.git(working, "push", "-q", "origin", "HEAD:master")
         assert repositories.head(algorithm_id) == commit

@@ -11,11 +11,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from git_hosted import GitSite, Person, fsck, make_algorithm, wait_until
+from git_hosted import GitSite, Person, fsck, git_processes, make_algorithm, wait_until
 from platforms import Server
 
 from Algorithmia.server.db.database import Database
@@ -47,17 +46,6 @@ def algorithm(site: GitSite, me: Person) -> Iterator[str]:
     wait_until(lambda: not git_processes(found))
     busy = site.repositories.root / "busy"
     wait_until(lambda: not list(busy.iterdir()))
-
-
-def git_processes(algorithm: str) -> list[str]:
-    """Process ids of the platform's git processes for an algorithm (where /proc tells)."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            if b"PATH_INFO" in told and algorithm.encode() in told:
-                found.append(process.name)
-    return found
 
 
 def test_a_push_shows_its_build(site: GitSite, me: Person, algorithm: str) -> None:
@@ -283,6 +271,20 @@ def test_a_push_that_stops_half_way_leaves_nothing(
     assert not list(site.repositories.path(algorithm).rglob("tmp_*"))
 
 
+def test_a_push_shorter_than_announced_leaves_nothing(site: GitSite, me: Person, algorithm: str) -> None:
+    token = base64.b64encode(f"{me.name}:{me.key}".encode()).decode()
+    host, port = me.netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(
+            f"POST /git/{me.name}/Test.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n"
+            f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 5000\r\n\r\n".encode()
+            + half_a_push(site, algorithm)
+        )
+        wait_until(lambda: git_processes(algorithm))
+    wait_until(lambda: not git_processes(algorithm))
+    assert not list(site.repositories.path(algorithm).rglob("tmp_*"))
+
+
 def test_a_client_that_takes_nothing_is_given_up(site: GitSite, me: Person, algorithm: str) -> None:
     head = site.repositories.commit_files(algorithm, {"big": random.Random(1).randbytes(32 * _MIB)}, "Big")
     want = f"want {head} side-band-64k\n".encode()
@@ -366,6 +368,7 @@ def test_a_platform_killed_in_the_middle_of_pushes_comes_back_sound(
         head = repositories.head(algorithm)
         known.append(head)
         copy = me.clone(f"{me.name}/Test.git")
+        wait_until(lambda: not git_processes(algorithm))
         again = me.commit(copy, f"again{round_}")
         assert me.push(copy, "-q", "origin", "HEAD:master").status == 0
         assert repositories.head(algorithm) == again

@@ -48,7 +48,6 @@ _MAX_FETCH_REQUEST = 32 * 1024 * 1024
 _GRACE = 60.0
 _END_PATIENCE = 3.0
 _PROTOCOL = re.compile(r"version=[0-9](?::[a-z0-9=:-]{1,60})?")
-_LENGTH = re.compile(r"[0-9]{1,15}")
 
 _CHUNKED = [(b"cache-control", b"no-cache, max-age=0, must-revalidate"), (b"pragma", b"no-cache")]
 
@@ -218,7 +217,8 @@ class GitResponse(Response):
         )
 
     def _variables(self) -> dict[str, str]:
-        """The CGI request."""
+        """The CGI request. Never with a length: waiting for one, http-backend takes no notice of the end of its input,
+        and would run on, at full speed, for ever, once the platform was killed."""
         exchange, headers = self._exchange, self._exchange.headers
         path = "info/refs" if exchange.advertise else exchange.service
         variables = {
@@ -232,8 +232,6 @@ class GitResponse(Response):
         }
         if exchange.namespace:
             variables["GIT_NAMESPACE"] = exchange.namespace
-        if _LENGTH.fullmatch(headers.get("content-length", "")):
-            variables["CONTENT_LENGTH"] = headers["content-length"]
         if headers.get("content-encoding", "") in ("gzip", "x-gzip"):
             variables["HTTP_CONTENT_ENCODING"] = "gzip"
         if _PROTOCOL.fullmatch(headers.get("git-protocol", "")):
