@@ -60,7 +60,6 @@ def installing(action: str, source: str = HELLO) -> dict[str, str]:
         "local/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
         '[project]\nname = "local"\nversion = "1.0"\n',
         "local/backend.py": _BACKEND,
-        # Through the terminal's own doors: installers show output of a build only if it fails.
         "local/action.py": "import os, sys\n" + action,
     }
 
@@ -71,6 +70,12 @@ def require_index() -> None:
         urllib.request.urlopen("https://pypi.org/simple/six/", timeout=15).close()
     except OSError as problem:
         pytest.skip(f"the package index can't be reached from here: {problem}")
+
+
+def require_sandbox(server: Server) -> None:
+    """Skip the test where algorithms and builds run as the platform's own user."""
+    if server.client().getHelper("/health").json()["sandbox"] == "none":
+        pytest.skip("there is no sandbox on this machine: install bubblewrap")
 
 
 class Author(Hosted):
