@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import threading
 import uuid
@@ -28,12 +29,17 @@ class Languages:
     """Every language here, by name; what the machine has of their toolchains is looked for once, when first asked."""
 
     def __init__(self) -> None:
-        self.all: dict[str, Language] = {}
-        for path in sorted(_ROOT.glob("*/language.py")):
-            language: Language = importlib.import_module(f"{__name__}.{path.parent.name}.language").LANGUAGE
-            self.all[language.name] = language
         self._environments: dict[str, list[Environment]] = {}
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def all(self) -> dict[str, Language]:
+        """The languages by their names; imported when first asked for, as starting the platform needs none."""
+        found: dict[str, Language] = {}
+        for path in sorted(_ROOT.glob("*/language.py")):
+            language: Language = importlib.import_module(f"{__name__}.{path.parent.name}.language").LANGUAGE
+            found[language.name] = language
+        return found
 
     def find(self, name: str) -> Language | None:
         """The language called `name`, by its name or an alias."""
