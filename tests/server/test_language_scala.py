@@ -88,7 +88,7 @@ class Algorithm extends AbstractAlgorithm[String, String] {
     if (input.isEmpty) Failure(new Exception("nobody")) else Success(s"$greeting $input")
 
   override def load = {
-    greeting = "hello"
+    greeting = Helper.greeting
     Success(())
   }
 }
@@ -158,9 +158,15 @@ def test_types(toolchain: Any, tmp_path: Path) -> None:
 
 
 def test_projects_with_a_handler(toolchain: Any, tmp_path: Path) -> None:
-    """As the old template has them: a Try as result, load overridden, a main of their own."""
+    """As the old template has them: a Try as result, load overridden, a main of their own; and some Java."""
     build = 'libraryDependencies ++= Seq("com.algorithmia" %% "a" % "1.0.+", "org.scalatest" %% "b" % "3" % Test)'
-    project = write_project(LANGUAGE, {_SOURCE: KIT, "build.sbt": build}, tmp_path / "project")
+    helper = "package com.algorithmia; class Helper { static String greeting() { return Names.HELLO(); } }"
+    files = {
+        _SOURCE: KIT + '\nobject Names { val HELLO = "hello" }\n',
+        "src/main/java/com/algorithmia/Helper.java": helper,
+        "build.sbt": build,
+    }
+    project = write_project(LANGUAGE, files, tmp_path / "project")
     with start(*toolchain, project, tmp_path) as talk:
         assert talk.ask("text", "x").result() == ("text", "hello x")
         assert talk.ask("text", "").failure()["message"] == "nobody"

@@ -17,6 +17,8 @@ from ..base import BuildProblem, Environment, Language, Step
 from . import toolchain
 
 _SOURCES = "src/main/java"
+_CLASSES = Path("target/classes")
+_RUNNER = str(toolchain.RUNTIME / "com/algorithmia/runner/Runner.java")
 # What the runtime stands in for, and what no running algorithm needs.
 _NOT_LIBRARIES = re.compile(r"com\.algorithmia|junit|org\.junit(\..*)?|org\.apache\.maven\.plugins")
 _CLIENT = re.compile(r"\bAlgorithmia(Client)?\b")
@@ -74,7 +76,7 @@ class Java(Language):
                 # The old template kept its test among the sources.
                 if not path.endswith("Test.java") or "junit" not in toolchain.read_configuration(project / path)
             ]
-            return [javac(home, "compile", ("-d", "target/classes"), files)]
+            return [javac(home, "compile", _CLASSES, [_RUNNER, *files])]
         maven = shutil.which("mvn")
         if maven is None:
             raise BuildProblem("pom.xml has dependencies, and this platform has no Maven: install it, or remove them")
@@ -91,7 +93,7 @@ class Java(Language):
                 network=True,
                 readable=tuple(path for path in ("/etc/maven", "/usr/share/maven") if Path(path).exists()),
             ),
-            javac(home, "compile the runner", ("-d", "target/classes"), []),
+            javac(home, "compile the runner", _CLASSES, [_RUNNER]),
         ]
 
     def runtime(self, project: Path, environment: Environment, dependencies: Path | None) -> Runtime:
@@ -103,16 +105,12 @@ class Java(Language):
         return Runtime(command, "stdio", {}, environment.readable)
 
 
-def javac(
-    home: Path, title: str, options: tuple[str, ...], files: list[str], libraries: str = str(toolchain.GSON)
-) -> Step:
-    """A step that compiles `files` together with what they use of the runtime, and the runner."""
-    command = (str(home / "bin" / "javac"), *(f"-J{option}" for option in toolchain.BRIEF))
+def javac(home: Path, title: str, target: Path, files: list[str], libraries: str = str(toolchain.GSON)) -> Step:
+    """A step that compiles `files` into `target`, together with what they use of the runtime."""
+    command = (str(home / "bin" / "javac"), *(f"-J{option}" for option in toolchain.BRIEF), "-d", str(target))
+    options = ("-encoding", "UTF-8", "-parameters", "-g", "-proc:none", "-implicit:class", "-nowarn", "-cp", libraries)
     # A source path: classes of the project come before those of the runtime, should they have the same name.
-    options += ("-encoding", "UTF-8", "-parameters", "-g", "-proc:none", "-implicit:class", "-nowarn")
-    options += ("-cp", libraries, "-sourcepath", str(toolchain.RUNTIME))
-    runner = str(toolchain.RUNTIME / "com/algorithmia/runner/Runner.java")
-    return Step(title, (*command, *options, runner, *files))
+    return Step(title, (*command, *options, "-sourcepath", str(toolchain.RUNTIME), *files))
 
 
 def needs_maven(project: Path) -> bool:

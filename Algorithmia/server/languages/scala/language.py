@@ -6,6 +6,7 @@ main method that such projects have of old. What is said of Gson in ``java/langu
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import zipfile
@@ -18,6 +19,7 @@ from ..java.language import javac
 
 _HERE = Path(__file__).parent
 _SOURCES = "src/main/scala"
+_CLASSES = "target/classes"
 _RUNTIME = _HERE / "runtime"
 _MODULES = ("compiler", "library", "reflect")
 _DEPENDENCY = re.compile(r'"([^"]+)"\s*%%?%?\s*"[^"]+"\s*%\s*[^,)\n]+')
@@ -65,26 +67,36 @@ class Scala(Language):
         missing = "no scalac: install the Debian packages scala, default-jdk-headless and libgoogle-gson-java"
         return found or [Environment("scala211", self.name, "Scala 2.11", "Scala 2.11", problem=missing)]
 
+    def dependency_key(self, project: Path, environment: Environment) -> str | None:
+        """See `Language.dependency_key`. The compiled runner is kept like one: compiling it takes longer than most
+        projects."""
+        if needs_sbt(project):
+            return None
+        digest = hashlib.sha256()
+        for path in (*runtime_sources(_RUNTIME, ".scala"), *runtime_sources(toolchain.RUNTIME, ".java")):
+            digest.update(Path(path).read_bytes())
+        return f"the runner {digest.hexdigest()} for Scala {environment.version}, {environment.program}"
+
+    def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:
+        """See `Language.install`."""
+        java = javac(home_of(environment), "compile the runner", target, runtime_sources(toolchain.RUNTIME, ".java"))
+        scala = runtime_sources(_RUNTIME, ".scala")
+        return [java, scalac(environment, "compile the runner's Scala", str(target), str(target), scala)]
+
     def compile(self, project: Path, environment: Environment, dependencies: Path | None, cache: Path) -> list[Step]:
         """See `Language.compile`."""
         toolchain.entry_class(project, _SOURCES, ".scala", self.display_name)
-        home = Path(environment.program).parents[1]
-        if needs_sbt(project):
-            return [self._sbt(home, cache)]
-        jars = compiler_jars(environment)
-        own = [str(_RUNTIME / "com/algorithmia/runner/ScalaRunner.scala")]
+        if dependencies is None:
+            return [self._sbt(home_of(environment), cache)]
         java = toolchain.sources(project, "src/main/java", ".java")
-        libraries = ":".join(("target/classes", str(toolchain.GSON), *(jars[name] for name in ("library", "reflect"))))
-        command = (
-            environment.program, *toolchain.BRIEF, "-Xss8m", "-Dfile.encoding=UTF-8", "-cp", ":".join(jars.values()),
-            "scala.tools.nsc.Main", "-usejavacp", "-nowarn", "-encoding", "UTF-8", "-g:vars", "-cp", libraries,
-            "-sourcepath", str(_RUNTIME), "-d", "target/classes",
-        )  # fmt: skip
         scala = toolchain.sources(project, _SOURCES, ".scala")
-        steps = [javac(home, "compile the runner", ("-d", "target/classes"), exception_source())]
-        steps.append(Step("compile", (*command, *own, *java, *scala)))
+        steps = [
+            Step("make target/classes", ("/bin/mkdir", "-p", _CLASSES)),
+            scalac(environment, "compile", _CLASSES, str(dependencies), [*scala, *java]),
+        ]
         if java:
-            steps.append(javac(home, "compile Java", ("-d", "target/classes"), java, libraries))
+            libraries = (_CLASSES, str(dependencies), *libraries_of(environment))
+            steps.append(javac(home_of(environment), "compile Java", Path(_CLASSES), java, ":".join(libraries)))
         return steps
 
     def _sbt(self, home: Path, cache: Path) -> Step:
@@ -105,19 +117,44 @@ class Scala(Language):
         """See `Language.runtime`."""
         entry = toolchain.entry_class(project, _SOURCES, ".scala", self.display_name)
         main: tuple[str, ...] = (entry,)
+        readable = environment.readable
         # Relative: a build is moved to its place when it is done.
         path = "target/universal/stage/lib/*"
-        if not needs_sbt(project):
-            jars = compiler_jars(environment)
+        if dependencies is not None:
             main = ("com.algorithmia.runner.ScalaRunner", entry)
-            path = f"target/classes:src/main/resources:{toolchain.GSON}:{jars['library']}:{jars['reflect']}"
+            path = ":".join((_CLASSES, "src/main/resources", str(dependencies), *libraries_of(environment)))
+            readable += (str(dependencies),)
         command = (environment.program, *toolchain.WORKER, "-cp", path, *main)
-        return Runtime(command, "stdio", {}, environment.readable)
+        return Runtime(command, "stdio", {}, readable)
 
 
-def exception_source() -> list[str]:
-    """What of Java's runtime authors use, besides the runner."""
-    return [str(toolchain.RUNTIME / "com/algorithmia/AlgorithmException.java")]
+def home_of(environment: Environment) -> Path:
+    """The JDK of an environment."""
+    return Path(environment.program).parents[1]
+
+
+def runtime_sources(directory: Path, suffix: str) -> list[str]:
+    """The source files of a runtime."""
+    return [str(path) for path in sorted(directory.rglob(f"*{suffix}"))]
+
+
+def libraries_of(environment: Environment) -> tuple[str, ...]:
+    """What algorithms are compiled against and run with, besides the runner."""
+    jars = compiler_jars(environment)
+    return str(toolchain.GSON), jars["library"], jars["reflect"]
+
+
+def scalac(environment: Environment, title: str, target: str, runner: str, files: list[str]) -> Step:
+    """A step that compiles `files` into `target`, against the compiled runner."""
+    compiler = ":".join(compiler_jars(environment).values())
+    return Step(
+        title,
+        (
+            environment.program, *toolchain.BRIEF, "-Xss8m", "-Dfile.encoding=UTF-8", "-cp", compiler,
+            "scala.tools.nsc.Main", "-usejavacp", "-nowarn", "-encoding", "UTF-8", "-g:vars",
+            "-cp", ":".join((runner, *libraries_of(environment))), "-d", target, *files,
+        ),
+    )  # fmt: skip
 
 
 def find_compilers() -> list[tuple[str, Path]]:
