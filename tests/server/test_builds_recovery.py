@@ -253,7 +253,12 @@ def test_sealing(tmp_path: Path) -> None:
     outside.write_text("x")
     outside.chmod(0o600)
     (tmp_path / "tree" / "link").symlink_to(outside)
+    shared = tmp_path / "shared"
+    shared.write_text("content")
+    os.link(shared, tmp_path / "tree" / "deep" / "hard")
     build_tree.seal(tmp_path / "tree")
+    shared.write_text("changed")
+    assert (tmp_path / "tree" / "deep" / "hard").read_text() == "content"
     assert program.stat().st_mode & 0o7777 == 0o555
     assert outside.stat().st_mode & 0o7777 == 0o600
     assert not (tmp_path / "tree" / "pipe").exists()

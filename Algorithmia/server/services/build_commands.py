@@ -23,7 +23,7 @@ from ..settings import MIB, Settings
 from . import build_tree
 from .build_log import BuildLog
 
-# What operators set to say where packages come from and how to get there. (docs/guides/builds.md)
+# What operators set to say where packages come from and how to get there; docs/guides/serving.md has the list.
 PASSED = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),

@@ -44,12 +44,28 @@ def seal(path: Path) -> None:
     """Take the right to write from everybody, give everybody the right to read, and drop set-user-id bits."""
     for _, _, files, directory in os.fwalk(path, follow_symlinks=False):
         for name in files:
-            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            mode = status.st_mode
             if stat.S_ISREG(mode):
+                if status.st_nlink > 1:  # its other names may be where later builds can write
+                    _unlink_from_others(name, directory)
                 os.chmod(name, 0o555 if mode & 0o111 else 0o444, dir_fd=directory)
             elif not stat.S_ISLNK(mode):  # devices, sockets and pipes are no part of a build
                 os.unlink(name, dir_fd=directory)
         os.fchmod(directory, 0o555)
+
+
+def _unlink_from_others(name: str, directory: int) -> None:
+    """Make `name` a file of its own, with the same content."""
+    temporary = f".{os.getpid()}.{name}"[:200]
+    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    with open(reading, "rb") as source:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o600, dir_fd=directory), "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        times = os.stat(reading)
+        os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns), dir_fd=directory)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def link_leading_out(path: Path, places: Iterable[str]) -> str | None:
