@@ -64,6 +64,11 @@ def _print_status(found, args, env):
             "running at %s (pid %d, version %s%s)"
             % (found["address"], found["pid"], found["version"], _since(found.get("started_at")))
         )
+        sandbox = found.get("health", {}).get("sandbox", "none")
+        if sandbox == "none":
+            env.note("algorithms run WITHOUT A SANDBOX, as the platform's own user: see SECURITY.md")
+        else:
+            env.note("algorithms run in a sandbox (%s)" % sandbox)
         env.note("data in %s, log in %s" % (local.state_directory(), local.log_path()))
     return exit_status.OK
 
