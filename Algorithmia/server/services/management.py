@@ -22,6 +22,7 @@ from ..db import schema
 from ..db.database import Database
 from ..db.values import new_id, now_ms
 from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
+from ..git.program import GitError
 from ..git.repositories import Repositories
 from ..identity import Identity
 from ..languages import Languages
@@ -203,7 +204,10 @@ class Management:
             raise NotFound(f"{viewed.reference} has no source that can be changed: it is part of the platform")
         try:
             commit = self._repositories.commit_files(viewed.id, archive, message, author)
-        except FileNotFoundError:
+        except (FileNotFoundError, GitError):
+            if self._repositories.exists(viewed.id):
+                raise
+            # Deleted in between.
             raise NotFound(f"algorithm {viewed.reference} not found", Code.ALGORITHM_NOT_FOUND) from None
         if commit != before:
             content = self._repositories.read_file(viewed.id, commit, "README.md", _MAX_SUMMARY)
