@@ -18,6 +18,7 @@ import cv2  # noqa: E402
 import numpy  # noqa: E402
 
 _WEB = ("http://", "https://")
+_SCHEMES = ("data", "s3", "dropbox", "gs", "azure")  # not file: that is the machine's, not the caller's
 _FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -31,7 +32,7 @@ def read(address):
     """The bytes behind a data URI or a web address."""
     if address.lower().startswith(_WEB):
         return _fetch(address)
-    if "://" not in address:
+    if not _is_data(address):
         raise InputError("%.200s is neither a data URI (data://.my/folder/picture.jpg) nor a web address" % address)
     try:
         with Algorithmia.client().file(address).open("rb") as file:
@@ -82,7 +83,7 @@ def decode(content, address):
 
 def check_output(uri):
     """Raise InputError unless a picture can be written to `uri`."""
-    if not isinstance(uri, str) or "://" not in uri or uri.lower().startswith(_WEB + ("file://",)):
+    if not isinstance(uri, str) or not _is_data(uri):
         raise InputError("output must be a data URI such as data://.algo/temp/faces.png, not %.200r" % (uri,))
     if _extension(uri) not in _FORMATS:
         raise InputError("output %.200s must end in one of %s" % (uri, ", ".join(_FORMATS)))
@@ -99,6 +100,12 @@ def store(uri, content):
         Algorithmia.client().file(uri).put(content)
     except ApiError as error:
         raise InputError("%.200s can't be written: %s" % (uri, error))
+
+
+def _is_data(address):
+    scheme, separator, _ = address.partition("://")
+    # A connector's label follows a "+": s3+label://...
+    return bool(separator) and scheme.lower().split("+")[0] in _SCHEMES
 
 
 def _extension(uri):
