@@ -19,6 +19,7 @@ import engine_zoo
 import pytest
 import uvicorn
 from engine_zoo import Keeper, processes_with, sandbox_called, with_keeper
+from hosted_algorithms import Hosted
 
 from Algorithmia.server.connections import BoundedConnection, adopter
 from Algorithmia.server.engine import bubblewrap
@@ -355,6 +356,48 @@ for line in sys.stdin:
 
 def accounts(count: int) -> list[Account]:
     return [Account(f"account-{number}", f"a{number}") for number in range(count)]
+
+
+ISOLATED = """
+import os, socket
+import Algorithmia
+def attempt(action, *arguments):
+    try: return action(*arguments)
+    except OSError as problem: return type(problem).__name__
+def apply(state):
+    client = Algorithmia.client()
+    client.file("data://.my/isolated/note").put("kept")
+    return {
+        "data": client.file("data://.my/isolated/note").getString(),
+        "call": client.algo("demo/Hello").pipe("you").result,
+        "database": attempt(open, state + "/platform.db"),
+        "outside": attempt(socket.create_connection, ("192.0.2.1", 80), 2),
+    }
+"""
+
+
+def test_an_isolated_algorithm_on_a_platform_works_with_data_and_other_algorithms(
+    start_server: Any, tmp_path: Path
+) -> None:
+    server = start_server("--sandbox", "require")
+    hosted = Hosted(server, tmp_path)
+    hosted.send("POST", "/v1/connector/data/.my", b'{"name": "isolated"}')
+    settings = {"language": "python3", "environment": "cpu", "source_visibility": "closed", "license": "apl"}
+    settings |= {"network_access": "isolated", "pipeline_enabled": True}
+    body = {"name": "Quiet", "details": {"label": "Quiet"}, "settings": settings}
+    hosted.send("POST", f"/v1/algorithms/{hosted.name}", json.dumps(body).encode())
+    directory = hosted.clone("Quiet")
+    (directory / "src" / "Quiet.py").write_text(ISOLATED)
+    (directory / ".adk").unlink(missing_ok=True)
+    commit = hosted.push("Quiet", directory)
+    state = str(Path(server.home) / "platform")
+    outcome = hosted.call(f"Quiet/{commit}", "json", state)
+    assert outcome.value == {
+        "data": "kept",
+        "call": "Hello you",
+        "database": "FileNotFoundError",
+        "outside": "OSError",
+    }, outcome
 
 
 # -- variables ---------------------------------------------------------------------------------------------------
