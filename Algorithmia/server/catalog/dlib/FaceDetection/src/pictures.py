@@ -18,7 +18,7 @@ import cv2  # noqa: E402
 import numpy  # noqa: E402
 
 _WEB = ("http://", "https://")
-_SCHEMES = ("data", "s3", "dropbox", "gs", "azure")  # not file: that is the machine's, not the caller's
+_SCHEMES = ("data", "s3", "dropbox", "gs", "azureblob")  # not file: that is the machine's, not the caller's
 _FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 

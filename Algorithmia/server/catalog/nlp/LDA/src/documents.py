@@ -13,7 +13,7 @@ MAX_FETCHED = 100  # entries of a list that are addresses
 MAX_BYTES = 20 * 1024 * 1024  # of all documents together
 FETCH_SECONDS = 60  # for everything that is fetched together
 _WEB = ("http://", "https://")
-_SCHEMES = ("data", "s3", "dropbox", "gs", "azure")
+_SCHEMES = ("data", "s3", "dropbox", "gs", "azureblob")
 
 
 class InputError(ValueError):
