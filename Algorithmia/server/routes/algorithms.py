@@ -143,7 +143,7 @@ async def commits(request: Request, path: Path) -> Response:
     asked = await readable(request, path)
     query = request.query_params
     found = await run_in_threadpool(
-        platform_of(request).repositories.commits, asked.viewed.id, query.get("since") or None,
+        platform_of(request).management.commits, asked.viewed, query.get("since") or None,
         query.get("until") or None, page_of(request, 1000)[0],
     )
     shown = [

@@ -23,7 +23,7 @@ from ..db.database import Database
 from ..db.values import new_id, now_ms
 from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
 from ..git.program import GitError
-from ..git.repositories import Repositories
+from ..git.repositories import Commit, Repositories
 from ..identity import Identity
 from ..languages import Languages
 from . import algorithm_settings, templates
@@ -202,18 +202,18 @@ class Management:
         before = self._repositories.head(viewed.id)
         if before is None:
             raise NotFound(f"{viewed.reference} has no source that can be changed: it is part of the platform")
-        try:
+        with self._unless_deleted(viewed):
             commit = self._repositories.commit_files(viewed.id, archive, message, author)
-        except (FileNotFoundError, GitError):
-            if self._repositories.exists(viewed.id):
-                raise
-            # Deleted in between.
-            raise NotFound(f"algorithm {viewed.reference} not found", Code.ALGORITHM_NOT_FOUND) from None
         if commit != before:
             content = self._repositories.read_file(viewed.id, commit, "README.md", _MAX_SUMMARY)
             if content is not None:
                 self.readme_changed(viewed.id, content.decode("utf-8", "replace"))
         return commit, commit != before
+
+    def commits(self, viewed: Viewed, since: str | None, until: str | None, limit: int) -> list[Commit]:
+        """Commits of the source, newest first; see `Repositories.commits`."""
+        with self._unless_deleted(viewed):
+            return self._repositories.commits(viewed.id, since, until, limit)
 
     @contextmanager
     def upload(self) -> Iterator[Path]:
@@ -253,6 +253,20 @@ class Management:
             connection.execute(builds.delete().where(builds.c.algorithm_id == viewed.id))
             connection.execute(schema.algorithms.delete().where(schema.algorithms.c.id == viewed.id))
         return build_ids
+
+    @contextmanager
+    def _unless_deleted(self, viewed: Viewed) -> Iterator[None]:
+        """Work on the repository of an algorithm that may be deleted meanwhile. Raises NotFound then."""
+        try:
+            yield
+        except (FileNotFoundError, GitError):
+            with self._database.read() as connection:
+                known = sa.select(schema.algorithms.c.id).where(schema.algorithms.c.id == viewed.id)
+                if connection.execute(known).first() is not None:
+                    raise
+            # git may have made the directory once more, to lock something in it.
+            self._repositories.delete(viewed.id)
+            raise NotFound(f"algorithm {viewed.reference} not found", Code.ALGORITHM_NOT_FOUND) from None
 
     def _require_free(self, account_id: str, owner: str, name: str) -> None:
         with self._database.read() as connection:
