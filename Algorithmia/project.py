@@ -2,10 +2,12 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
+import tempfile
 
-from ._compat import native
+from ._compat import native, warn
 from .errors import ConfigError
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -65,9 +67,10 @@ class Project(object):
 
     def files(self):
         # type: () -> List[str]
-        """Paths of the project's files, relative to it and in order: what git would commit where git manages it, else
-        all but what tools leave behind."""
-        return sorted(self._git_files() or self._walked())
+        """Paths of the project's files, relative to it and in order: what git would commit, were it a repository, but
+        never what tools leave behind."""
+        found = self._git_files() or self._walked()
+        return sorted(name for name in found if not _NEVER.intersection(name.split(os.sep)))
 
     def pack(self, target):
         # type: (IO[bytes]) -> None
@@ -78,28 +81,57 @@ class Project(object):
 
     def _git_files(self):
         # type: () -> Optional[List[str]]
-        """What git would commit here, with changes that aren't committed yet; None where git doesn't manage it."""
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        try:
-            with open(os.devnull) as nothing:
-                process = subprocess.Popen(
-                    command, cwd=self.directory, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-                )
-                output = process.communicate()[0]
-        except OSError:  # no git
-            return None
-        if process.returncode:
+        """What git would commit here, with changes that aren't committed yet; None where neither a repository nor a
+        ``.gitignore`` says."""
+        output = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        if output is None and self.has(".gitignore"):
+            output = self._not_ignored()
+        if output is None:
             return None
         names = {native_path(name) for name in output.split(b"\0") if name}
         # A file that is known to git may have been deleted; a directory is a repository within this one.
         return [name for name in names if os.path.lexists(self._path(name)) and not self._is_directory(name)]
+
+    def _not_ignored(self):
+        # type: () -> Optional[bytes]
+        """What ``.gitignore`` lets through where there is no repository: git reads it for an empty one elsewhere."""
+        scratch = tempfile.mkdtemp(prefix="algo-project-")
+        try:
+            output = None
+            if self._git("init", "-q", scratch) is not None:
+                where = "--git-dir=%s" % os.path.join(scratch, ".git")
+                output = self._git(where, "--work-tree=.", "ls-files", "-z", "--others", "--exclude-standard")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if output is None:
+            warn("there is no git to read %s: what it excludes is not left out" % self._path(".gitignore"))
+        return output
+
+    def _git(self, *words):
+        # type: (*str) -> Optional[bytes]
+        """What git prints in the project's directory; None if it fails or there is none."""
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        try:
+            with open(os.devnull) as nothing:
+                process = subprocess.Popen(
+                    ("git",) + words,
+                    cwd=self.directory,
+                    stdin=nothing,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=variables,
+                )
+                output = process.communicate()[0]
+        except OSError:
+            return None
+        return None if process.returncode else output
 
     def _walked(self):
         # type: () -> Iterator[str]
         for folder, folders, names in os.walk(self.directory):
             folders[:] = [name for name in folders if name not in _NEVER]
             for name in names:
-                if name not in _NEVER and not name.endswith(".pyc"):
+                if not name.endswith(".pyc"):
                     yield os.path.relpath(os.path.join(folder, name), self.directory)
 
     def _is_directory(self, name):

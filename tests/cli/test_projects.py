@@ -226,6 +226,20 @@ def test_files_of_a_project_that_git_manages(project):
     assert Project(str(directory)).files() == expected
 
 
+def test_gitignore_counts_without_a_repository(project, monkeypatch, capsys, tmpdir):
+    directory = project("x = 1")
+    write(directory, "secret.env", "")
+    write(directory, "data/words.txt", "")
+    write(directory, "data/.gitignore", "*.txt\n")
+    write(directory, ".gitignore", "*.env\n")
+    expected = [".adk", ".gitignore", "algorithmia.conf", "data/.gitignore", "src/Tried.py", "src/__init__.py"]
+    assert Project(str(directory)).files() == expected
+    assert not directory.join(".git").check() and capsys.readouterr()[1] == ""
+    monkeypatch.setenv("PATH", str(tmpdir))
+    assert "secret.env" in Project(str(directory)).files()
+    assert "no git" in capsys.readouterr()[1]
+
+
 @pytest.mark.parametrize(
     "conf, language",
     [("python-3.x-1", "python3"), ("python3.9", "python3"), ("python-2.x-1", "python2"), ("java-ojdk11", "java"),
