@@ -487,6 +487,14 @@ def test_what_is_lent_can_be_written_and_comes_back(tmp_path: Path) -> None:
     assert seen.stdout.startswith(b"y\nx\n") and b"Read-only" in seen.stdout
 
 
+def test_directories_without_end_cannot_be_taken_back(tmp_path: Path) -> None:
+    Keeper.sandbox.lend(tmp_path)
+    run("i=0; while [ $i -lt 1500 ]; do mkdir d && cd -P d || break; i=$((i+1)); done", tmp_path)
+    with pytest.raises(OSError, match="nested too deeply|Too many open files"):
+        Keeper.sandbox.reclaim(tmp_path)
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="other servers' processes have their user")
 def test_what_is_not_lent_is_not_writable_even_where_the_directory_is_bound(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)

@@ -12,14 +12,16 @@ import glob
 import itertools
 import logging
 import os
+import re
 import shutil
-import stat
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from . import ownership
 from .sandbox import SETPRIV, Confinement, Limits, NoSandbox, is_unsafe, limited
 
 log = logging.getLogger("algorithmia.engine")
@@ -56,8 +58,10 @@ class Bubblewrap:
 
     def __init__(self, program: str, hidden: Iterable[Path] = ()) -> None:
         self.program = program
-        self._hidden = tuple(str(path.absolute()) for path in hidden)
+        self._hidden = tuple({name for path in hidden for name in (os.path.abspath(path), os.path.realpath(path))})
         self._is_root = os.geteuid() == 0
+        # Older kernels count all processes of a user, in whatever namespace they are.
+        self._counts_apart = self._is_root or _kernel() >= (5, 14)
         first, count = _users()
         self._builder = first
         self._workers = itertools.cycle(range(first + 1, first + count))
@@ -73,7 +77,9 @@ class Bubblewrap:
         stderr: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         """See `Sandbox.start`."""
-        user = os.geteuid()
+        user, limits = os.geteuid(), confinement.limits
+        if not self._counts_apart:
+            limits = replace(limits, processes=0)
         if self._is_root:
             user = self._builder if confinement.writable else next(self._workers)
         with contextlib.ExitStack() as stack:
@@ -103,7 +109,7 @@ class Bubblewrap:
                 else:
                     arguments += ["--setenv", name, value]
             descriptors.append(give(b"".join(os.fsencode(argument) + b"\0" for argument in arguments)))
-            inner = limited(self._become(user) + ((_ENV, *unsafe) if unsafe else ()) + command, confinement.limits)
+            inner = limited(self._become(user) + ((_ENV, *unsafe) if unsafe else ()) + command, limits)
             return subprocess.Popen(
                 (self.program, "--args", str(descriptors[-1]), "--", *inner),
                 stdin=stdin,
@@ -123,21 +129,11 @@ class Bubblewrap:
     def lend(self, path: Path) -> None:
         """See `Sandbox.lend`."""
         if self._is_root:
-            for directory, name in _entries(path):
-                os.chown(name, self._builder, self._builder, dir_fd=directory, follow_symlinks=False)
+            ownership.give(path, self._builder)
 
     def reclaim(self, path: Path) -> None:
         """See `Sandbox.reclaim`."""
-        user, group = os.geteuid(), os.getegid()
-        for directory, name in _entries(path):
-            # Before what is inside is looked at: from then on nobody else can exchange it.
-            if self._is_root:
-                os.chown(name, user, group, dir_fd=directory, follow_symlinks=False)
-            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                os.chmod(name, 0o755, dir_fd=directory)
-            elif stat.S_ISREG(mode):
-                os.chmod(name, 0o755 if mode & 0o111 else 0o644, dir_fd=directory)
+        ownership.take_back(path)
 
     def probe(self) -> None:
         """Run something confined. Raises NoSandbox with the reason if that doesn't work here."""
@@ -201,6 +197,10 @@ def find() -> Iterator[str]:
             yield program
 
 
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+
+
 def _users() -> tuple[int, int]:
     """The first user for processes, and how many there are."""
     with open("/proc/self/uid_map") as handle:
@@ -247,24 +247,6 @@ def _shown(confinement: Confinement, hidden: tuple[str, ...]) -> Iterator[str]:
                 mounted[parent] = ""
         yield from (kind, path, path) if kind else ("--tmpfs", path)
         mounted[path] = kind
-
-
-def _entries(path: Path) -> Iterator[tuple[int, str]]:
-    """``(descriptor of the directory, name)`` of `path` and all below it, from the top, following no link."""
-    top = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield top, path.name
-    finally:
-        os.close(top)
-    if path.is_symlink() or not path.is_dir():
-        return
-
-    def fail(problem: OSError) -> None:
-        raise problem
-
-    for _, directories, files, descriptor in os.fwalk(path, onerror=fail):
-        for name in (*directories, *files):
-            yield descriptor, name
 
 
 class _Filter:

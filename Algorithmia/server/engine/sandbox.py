@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from . import ownership
+
 log = logging.getLogger("algorithmia.engine")
 
 _PRLIMIT = "/usr/bin/prlimit"
@@ -148,7 +150,8 @@ class Unconfined:
         """See `Sandbox.lend`: processes are the server's user."""
 
     def reclaim(self, path: Path) -> None:
-        """See `Sandbox.reclaim`."""
+        """See `Sandbox.reclaim`: a later server may have a sandbox."""
+        ownership.take_back(path)
 
 
 class NoSandbox(Exception):
