@@ -78,6 +78,27 @@ def require_sandbox(server: Server) -> None:
         pytest.skip("there is no sandbox on this machine: install bubblewrap")
 
 
+def running(argument: str, patience: int = 50) -> list[str]:
+    """Processes with `argument`, unless they end within `patience` tenths of a second."""
+    while True:
+        found = [
+            path.name
+            for path in Path("/proc").iterdir()
+            if path.name.isdigit() and argument in _command_line(path)
+        ]
+        if not found or not patience:
+            return found
+        patience -= 1
+        time.sleep(0.1)
+
+
+def _command_line(path: Path) -> str:
+    try:
+        return (path / "cmdline").read_text()
+    except OSError:
+        return ""
+
+
 class Author(Hosted):
     """An account that deploys projects."""
 

@@ -109,6 +109,27 @@ def test_load_acts_for_the_owner(author: Author) -> None:
     assert author.call(f"Zoo/{commit}", "json", None).result()[1] == "weightsHello x"
 
 
+def test_load_has_the_secrets(author: Author) -> None:
+    algorithm_id = author.send("GET", f"/v1/algorithms/{author.name}/Zoo")["id"]
+    secret = {
+        "short_name": "token",
+        "description": "of somebody else",
+        "secret_key": "SOME_TOKEN",
+        "secret_value": "hunter2",
+        "owner_type": "algorithm",
+        "owner_id": algorithm_id,
+    }
+    author.send("POST", f"/v1/algorithms/{algorithm_id}/secrets", json.dumps(secret).encode())
+    source = (
+        "import os\nfrom Algorithmia import ADK\n"
+        "def load(): return len(os.environ['SOME_TOKEN'])\n"
+        "def apply(input, state): return state\nADK(apply, load).init()\n"
+    )
+    build, log = author.outcome(project(source))
+    assert build["status"] == "succeeded" and "hunter2" not in log
+    assert author.call(f"Zoo/{build['commit_sha']}", "json", None).result()[1] == 7
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [

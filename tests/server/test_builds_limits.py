@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from build_projects import HELLO, Author, installing, project, require_index, require_sandbox
+from build_projects import HELLO, Author, installing, project, require_index, require_sandbox, running
 from platforms import Server
 
 from Algorithmia.server.errors import TooManyRequests
@@ -143,7 +142,7 @@ def test_a_build_takes_only_so_long(limited: Callable[..., Author]) -> None:
     action = "import subprocess, time\nsubprocess.Popen(['sleep', '98765.4321'])\ntime.sleep(600)\n"
     log = author.fails(installing(action))
     assert "took longer than 8 s" in log.splitlines()[-1]
-    assert not _running("98765.4321")
+    assert not running("98765.4321")
     assert [path.suffix for path in (author.state / "builds").iterdir()] == [".log"]
     assert [path.name for path in (author.state / "environments").iterdir() if len(path.name) == 64] == []
     assert author.succeeds(project())
@@ -196,28 +195,6 @@ def test_an_account_has_only_so_many_builds(monkeypatch: pytest.MonkeyPatch) -> 
             pass
     with queue.place(one):
         pass
-
-
-def _running(argument: str) -> list[str]:
-    """Processes with `argument`, unless they end shortly."""
-    found: list[Path] = []
-    for _ in range(50):
-        found = [
-            path
-            for path in Path("/proc").iterdir()
-            if path.name.isdigit() and argument in _command_line(path)
-        ]
-        if not found:
-            return []
-        time.sleep(0.1)
-    return [str(path) for path in found]
-
-
-def _command_line(path: Path) -> str:
-    try:
-        return (path / "cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def _size(directory: Path) -> int:

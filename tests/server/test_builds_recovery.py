@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from build_projects import HELLO, Author, installing, project, require_index
+from build_projects import HELLO, Author, installing, project, require_index, require_sandbox, running
 from platforms import Server
 
 from Algorithmia.server.db import schema
@@ -51,6 +51,22 @@ def test_a_server_killed_while_it_builds(start_server: Start, tmp_path: Path, wh
     assert not environments
     assert author.call(f"Zoo/{good}", "text", "x").result() == ("text", "hello x")
     assert author.succeeds(project(HELLO + "# and on\n"))
+
+
+def test_nothing_of_a_build_outlives_the_server(start_server: Start, tmp_path: Path) -> None:
+    require_index()
+    author = Author(start_server("--port", "0"), tmp_path)
+    require_sandbox(author.server)
+    author.make()
+    build_id = author.deploy(
+        installing("import subprocess\nsubprocess.run(['setsid', 'sleep', '86399.125'])\n")
+    )
+    deadline = time.monotonic() + 60
+    while not running("86399.125", patience=0):
+        assert time.monotonic() < deadline and author.build(build_id)["status"] == "in-progress"
+        time.sleep(0.1)
+    author.server.kill()
+    assert not running("86399.125")
 
 
 def test_a_server_stopped_while_it_builds(start_server: Start, tmp_path: Path) -> None:

@@ -95,6 +95,9 @@ def _make_durable(directory: Path) -> None:
     os.sync()
     with contextlib.suppress(OSError):  # the home may have been removed meanwhile
         (directory / _DURABLE).touch()
+    for other in directory.parent.glob("sdk-*"):  # of releases that ran before
+        if other != directory:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
