@@ -299,6 +299,25 @@ def test_sources_that_won_t_do(me: Manager) -> None:
     assert me.send("GET", me.path(name) + "/log").ok["commits"][0]["message"] == "Two\n\nlines"
 
 
+def test_the_same_source_many_times_at_once(me: Manager) -> None:
+    name = me.create()
+    source = project(me.name, name)
+    answers: list[Any] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(me.send("PUT", me.path(name) + "/source", source, "application/gzip").ok)
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({(answer["commit_sha"], answer["build_id"]) for answer in answers}) == 1
+    assert [answer["created"] for answer in answers].count(True) == 1
+    assert len(me.send("GET", me.path(name) + "/log").ok["commits"]) == 2
+
+
 def test_sources_have_a_largest_size(start_server: Callable[..., Server]) -> None:
     small = start_server("--port", "0", "--max-push-bytes", "50000", "--max-source-bytes", "200000")
     me = Manager(small)

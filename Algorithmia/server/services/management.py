@@ -9,11 +9,13 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import sqlalchemy as sa
@@ -74,6 +76,8 @@ class Management:
         self._access = access
         self._recycle = recycle
         self._uploads = uploads
+        self._sources: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._guard = threading.Lock()
 
     def create(self, identity: Identity, owner: str, name: str, wishes: Wishes) -> Viewed:
         """Make the algorithm OWNER/NAME with the template of its language as its source.
@@ -202,7 +206,11 @@ class Management:
         before = self._repositories.head(viewed.id)
         if before is None:
             raise NotFound(f"{viewed.reference} has no source that can be changed: it is part of the platform")
-        with self._unless_deleted(viewed):
+        # Two imports of the same files in the same second write the same pack, and git takes that for an error.
+        with self._guard:
+            lock = self._sources.setdefault(viewed.id, threading.Lock())
+        with lock, self._unless_deleted(viewed):
+            before = self._repositories.head(viewed.id) or before
             commit = self._repositories.commit_files(viewed.id, archive, message, author)
         if commit != before:
             content = self._repositories.read_file(viewed.id, commit, "README.md", _MAX_SUMMARY)
