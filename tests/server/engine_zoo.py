@@ -169,10 +169,10 @@ class Keeper:
         self.home = home
         self.settings = Settings(home=home / "home", **settings)
         self.sessions = SessionKeys()
-        # Not when a test first calls: this copies the SDK.
-        self.runtime = Runtimes(self.settings.state).located(own_runtime())
+        self.runtimes = Runtimes(self.settings.state)
         self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions, self.sandbox)
-        self.runtime = own_runtime()
+        # Not when a test first calls: this copies the SDK.
+        self.runtime = self.runtimes.located(own_runtime())
         self.network: NetworkAccess = "full"
 
     async def result(
