@@ -16,7 +16,10 @@ from platforms import Server
 from Algorithmia.server.errors import TooManyRequests
 from Algorithmia.server.identity import Account
 from Algorithmia.server.services import build_queue
-from Algorithmia.server.services.build_queue import BuildQueue
+from Algorithmia.server.services.build_log import BuildLog
+from Algorithmia.server.services.build_queue import BuildQueue, Job
+from Algorithmia.server.services.build_records import Subject
+from Algorithmia.server.services.building import Order
 
 MIB = 1 << 20
 
@@ -195,6 +198,32 @@ def test_an_account_has_only_so_many_builds(monkeypatch: pytest.MonkeyPatch) -> 
             pass
     with queue.place(one):
         pass
+
+
+def test_a_build_that_is_cancelled_as_its_turn_comes_gives_its_place_back(tmp_path: Path) -> None:
+    account, ended = Account("1", "one"), []
+
+    async def turns() -> None:
+        async def run(job: Job) -> None:
+            await asyncio.sleep(0)
+            ended.append(job.reason)
+            queue.leave(job)
+
+        queue = BuildQueue(run, 1)
+        jobs = []
+        for build_id in ("first", "second", "third"):
+            order = Order(build_id, Subject("a", account, "Zoo", {}), "0" * 40, f"builds/{build_id}")
+            jobs.append(Job(order, BuildLog(tmp_path / f"{build_id}.log", 10_000)))
+            with queue.place(account) as place:
+                queue.enter(jobs[-1], place)
+        queue.cancel(jobs[0], "too early")  # its task has not had a turn yet
+        _, left = await asyncio.wait([job.ended for job in jobs], timeout=10)
+        for job in jobs:
+            job.log.close()
+        assert not left and not queue.jobs
+
+    asyncio.run(turns())
+    assert ended == ["too early", "", ""]
 
 
 def _size(directory: Path) -> int:

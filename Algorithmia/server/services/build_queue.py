@@ -24,6 +24,7 @@ class Job:
 
     ended   done when nothing of it is left to do
     reason  why it was cancelled
+    begun   whether it has begun to run: until then, a cancelled task would end without having run at all
     """
 
     def __init__(self, order: Order, log: BuildLog) -> None:
@@ -32,6 +33,7 @@ class Job:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self.reason = ""
+        self.begun = False
 
 
 class Place:
@@ -43,7 +45,7 @@ class Place:
 class BuildQueue:
     """The builds that wait or run.
 
-    run   does one job and calls `leave` at its end
+    run   does one job, or fails it for its `reason` if it has one, and calls `leave` at its end
     most  that run at once
     """
 
@@ -93,13 +95,14 @@ class BuildQueue:
         """End `job`, whether it runs or still waits; it then fails because of `reason`."""
         job.reason = job.reason or reason
         if job.task is not None:
-            job.task.cancel()
-            return
+            if job.begun:
+                job.task.cancel()
+            return  # else it finds the reason
         account = job.order.subject.owner.id
         self._waiting[account].remove(job)
         if not self._waiting[account]:
             del self._waiting[account]
-        self._begin(job)  # which finds the reason
+        self._begin(job)
 
     def _start(self) -> None:
         while self._running < self._most and self._waiting:
@@ -116,4 +119,8 @@ class BuildQueue:
 
     def _begin(self, job: Job) -> None:
         self._running += 1
-        job.task = asyncio.get_running_loop().create_task(self._run(job))
+        job.task = asyncio.get_running_loop().create_task(self._perform(job))
+
+    async def _perform(self, job: Job) -> None:
+        job.begun = True
+        await self._run(job)
