@@ -74,3 +74,9 @@ class Identity:
     @property
     def is_admin(self) -> bool:
         return self.key_type == ADMIN_KEY
+
+    @property
+    def acts_for_itself(self) -> bool:
+        """Whether the account itself asks, or an algorithm of its own: others' may call for it, and see no more of it
+        than strangers."""
+        return self.call is None or self.call.algorithm_owner == self.account.id

@@ -99,6 +99,44 @@ def test_an_algorithm_of_others_does_not_exist(target: Target, stranger: Manager
     assert target.state() == before
 
 
+SPY = """
+import os, urllib.error, urllib.request
+
+def apply(paths):
+    return [ask(path) for path in paths]
+
+def ask(path):
+    headers = {"Authorization": "Simple " + os.environ["ALGORITHMIA_API_KEY"]}
+    request = urllib.request.Request(os.environ["ALGORITHMIA_API"] + path, headers=headers)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return [response.status, response.read().decode()]
+    except urllib.error.HTTPError as error:
+        return [error.code, error.read().decode()]
+"""
+
+
+def test_algorithms_of_others_see_nothing_of_their_callers_algorithms(target: Target, server: Server) -> None:
+    caller = target.owner
+    private, own = caller.path(target.private), f"/v1/users/{caller.name}"
+    secret = "what nobody else is to read"
+    failing = caller.published("def apply(input):\n    raise Exception(input)\n")
+    assert secret in str(caller.call(f"{caller.name}/{failing}/0.1.0", secret).json["error"])
+    paths = [f"{own}/errors", f"{own}/algorithms", private, f"{private}/versions", f"{private}/builds", f"{private}/log"]
+
+    def ask(spy_owner: Manager) -> list[list[Any]]:
+        spy = spy_owner.published(SPY, callability="public")
+        found: list[list[Any]] = caller.call(f"{spy_owner.name}/{spy}", paths).json["result"]
+        return found
+
+    answers = ask(Manager(server))
+    assert [status for status, _ in answers] == [403, 200, 404, 404, 404, 404]
+    assert secret not in str(answers)
+    assert target.private not in answers[1][1] and target.public in answers[1][1]
+    # One of their own may look.
+    assert [status for status, _ in ask(caller)][:4] == [200, 200, 200, 200]
+
+
 def test_of_a_public_algorithm_others_see_what_is_public(target: Target, stranger: Manager) -> None:
     before = target.state()
     for method, path, body in target.requests(target.public):

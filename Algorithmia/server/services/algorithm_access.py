@@ -73,7 +73,7 @@ class AlgorithmAccess:
             row = connection.execute(
                 sa.select(algorithms, accounts.c.username, is_public.label("is_public")).join(accounts).where(condition)
             ).one_or_none()
-        is_owner = row is not None and row.account_id == identity.account.id
+        is_owner = row is not None and row.account_id == identity.account.id and identity.acts_for_itself
         if row is None or not (is_owner or row.is_public):
             raise _not_found(owner, name)
         settings = msgspec.json.decode(row.settings)

@@ -77,6 +77,8 @@ class CallErrors:
         accounts = schema.accounts
         if not (is_name(name) or is_id(name)):
             raise NotFound(f"no user {name[:60]!r}", Code.USER_NOT_FOUND)
+        if not identity.acts_for_itself:
+            raise NotAuthorized("an algorithm can't see its caller's errors")
         if not identity.is_admin and name not in (identity.account.username, identity.account.id):
             raise NotAuthorized("only an administrator's key can see other users' errors")
         with self._database.read() as connection:

@@ -176,7 +176,8 @@ class Management:
             if account is None:
                 raise _no_user(name)
             query = sa.select(algorithms.c.id, algorithms.c.name).where(algorithms.c.account_id == account.id)
-            if account.id != identity.account.id and not identity.is_admin:
+            is_own = account.id == identity.account.id and identity.acts_for_itself
+            if not is_own and not identity.is_admin:
                 query = query.where(is_public)
             rows = connection.execute(query.order_by(algorithms.c.name).limit(_MAX_LISTED)).all()
         return [{"id": row.id, "algoname": row.name, "username": account.username} for row in rows]
