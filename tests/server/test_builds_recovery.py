@@ -164,6 +164,18 @@ def test_what_recovery_keeps_and_what_it_removes(ground: Ground) -> None:
     assert (builds / f"{running}.log").read_text().count("FAILED") == 1
 
 
+def test_a_log_that_lost_its_end_gets_one(ground: Ground) -> None:
+    builds = ground.state / "builds"
+    builds.mkdir(exist_ok=True)
+    build_id, _ = ground.records.open(ground.algorithm, "1" * 40, "python311", False)
+    ground.records.succeed(build_id, "python311", "{}")
+    (builds / f"{build_id}.log").write_text("begun\n")
+    for _ in range(2):
+        ground.platform.builds.recover()
+        lines = (builds / f"{build_id}.log").read_text().splitlines()
+        assert lines == ["begun", "", "SUCCEEDED: the rest of this log was lost"]
+
+
 def test_dependencies_that_are_half_made_or_unused_go(ground: Ground) -> None:
     root = ground.state / "environments"
     used, unused, fresh, half = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)

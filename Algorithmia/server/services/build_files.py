@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -11,8 +13,25 @@ from . import build_tree
 from .build_records import SUCCEEDED, BuildRecords, is_id
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_TAIL = 8192  # more than the last line of a log
 # Dependencies that no build uses are kept for a while: of a build that failed later on, say, or was deleted.
 _KEEP_UNUSED = 7 * 24 * 3600.0
+
+
+def end_log(path: Path, last: str) -> None:
+    """Make `last` the last line of the log at `path`, if that has no end. Failures get a log if they have none."""
+    is_failure = last.startswith("FAILED: ")
+    if is_failure:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if is_failure else 0)
+    with contextlib.suppress(OSError), open(os.open(path, flags, 0o600), "r+b") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - _TAIL))
+        lines = handle.read().splitlines()
+        if not lines or not lines[-1].startswith((b"SUCCEEDED: ", b"FAILED: ")):
+            handle.write(f"\n{last}\n".encode())
+            handle.flush()
+            os.fsync(handle.fileno())
 
 
 def sweep_builds(directory: Path, records: BuildRecords) -> None:

@@ -156,19 +156,29 @@ class BuildRecords:
             query = sa.select(builds.c.id).where(builds.c.algorithm_id == algorithm_id, builds.c.commit_sha == commit)
             return connection.execute(query.limit(1)).first() is not None
 
-    def interrupt(self, problem: str) -> list[str]:
-        """End every build in progress: bundled ones become "unbuilt", others "failed". Ids of the latter."""
+    def interrupt(self, problem: str) -> None:
+        """End every build in progress: bundled ones become "unbuilt", others "failed"."""
         builds = schema.builds
         running = builds.c.status == IN_PROGRESS
         with self._database.write() as connection:
             connection.execute(
                 builds.update().where(running, builds.c.artifact.startswith(CATALOG)).values(status=UNBUILT)
             )
-            ids = [str(row.id) for row in connection.execute(sa.select(builds.c.id).where(running))]
             connection.execute(
                 builds.update().where(running).values(status=FAILED, finished_at=now_ms(), problem=problem)
             )
-        return ids
+
+    def last_ended(self) -> list[sa.Row[Any]]:
+        """The builds that ended in the last minute in which any did: their logs may lack the end after a crash."""
+        builds = schema.builds
+        with self._database.read() as connection:
+            latest = connection.execute(sa.select(sa.func.max(builds.c.finished_at))).scalar()
+            if latest is None:
+                return []
+            query = sa.select(builds.c.id, builds.c.status, builds.c.problem).where(
+                builds.c.finished_at >= latest - 60_000, builds.c.status.in_((SUCCEEDED, FAILED))
+            )
+            return list(connection.execute(query))
 
     def kept(self, ids: Iterable[str]) -> dict[str, str]:
         """Status of those builds among `ids` that have a row."""

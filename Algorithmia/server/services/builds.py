@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -228,8 +227,10 @@ class Builds:
 
     def recover(self) -> None:
         """Bring rows and files into agreement after whatever happened to an earlier server; blocks."""
-        for build_id in self._records.interrupt(_INTERRUPTED):
-            _append(self._log_path(build_id), f"\nFAILED: {_INTERRUPTED}\n")
+        self._records.interrupt(_INTERRUPTED)
+        for row in self._records.last_ended():
+            verdict = "SUCCEEDED" if row.status == SUCCEEDED else "FAILED"
+            build_files.end_log(self._log_path(row.id), f"{verdict}: {row.problem or 'the rest of this log was lost'}")
         build_files.sweep_builds(self._directory, self._records)
         build_files.sweep_environments(self._settings.state.absolute() / "environments", self._records)
         build_files.sweep_caches(self._settings.state.absolute() / "caches")
@@ -346,7 +347,11 @@ class Builds:
         if made is not None:
             problem = await self._succeed(build_id, made)
         if problem:
-            await self._workshop.discard(build_id)
+            try:
+                await self._workshop.discard(build_id)
+            except Exception:
+                # The next start tries again; the build has ended all the same.
+                log.exception("can't remove what a build left", extra={"build": build_id})
             await self._fail(build_id, problem)
             last = f"FAILED: {problem}"
         else:
@@ -397,12 +402,3 @@ def _read(path: Path, position: int) -> bytes:
             return handle.read(_CHUNK)
     except OSError:
         return b""
-
-
-def _append(path: Path, text: str) -> None:
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "ab") as handle:
-            handle.write(text.encode())
-            os.fsync(handle.fileno())
