@@ -119,10 +119,10 @@ def ask(path):
 def test_algorithms_of_others_see_nothing_of_their_callers_algorithms(target: Target, server: Server) -> None:
     caller = target.owner
     private, own = caller.path(target.private), f"/v1/users/{caller.name}"
+    paths = [f"{own}/errors", f"{own}/algorithms", *(private + rest for rest in ("", "/versions", "/builds", "/log"))]
     secret = "what nobody else is to read"
     failing = caller.published("def apply(input):\n    raise Exception(input)\n")
     assert secret in str(caller.call(f"{caller.name}/{failing}/0.1.0", secret).json["error"])
-    paths = [f"{own}/errors", f"{own}/algorithms", private, f"{private}/versions", f"{private}/builds", f"{private}/log"]
 
     def ask(spy_owner: Manager) -> list[list[Any]]:
         spy = spy_owner.published(SPY, callability="public")
