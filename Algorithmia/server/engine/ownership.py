@@ -12,6 +12,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+# Of directories in directories: each one costs a descriptor while what is inside is looked at.
+MAX_DEPTH = 256
+
 
 def give(path: Path, user: int) -> None:
     """Make `path` and all below it `user`'s. Blocks. Raises OSError."""
@@ -34,7 +37,10 @@ def take_back(path: Path) -> None:
 
 
 def _entries(path: Path) -> Iterator[tuple[int, str]]:
-    """``(descriptor of the directory, name)`` of `path` and all below it, from the top, following no link."""
+    """``(descriptor of the directory, name)`` of `path` and all below it, from the top, following no link.
+
+    Raises OSError (ELOOP) for what is nested deeper than `MAX_DEPTH`.
+    """
     top = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield top, path.name
@@ -46,9 +52,9 @@ def _entries(path: Path) -> Iterator[tuple[int, str]]:
     def fail(problem: OSError) -> None:
         raise problem
 
-    try:
-        for _, directories, files, descriptor in os.fwalk(path, onerror=fail):
-            for name in (*directories, *files):
-                yield descriptor, name
-    except RecursionError:
-        raise OSError(errno.ELOOP, "directories are nested too deeply", str(path)) from None
+    deepest = os.fspath(path).count(os.sep) + MAX_DEPTH
+    for directory, directories, files, descriptor in os.fwalk(path, onerror=fail):
+        if directory.count(os.sep) > deepest:
+            raise OSError(errno.ELOOP, "directories are nested too deeply", str(path))
+        for name in (*directories, *files):
+            yield descriptor, name

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -119,14 +119,18 @@ class Commands:
 
     @contextlib.asynccontextmanager
     async def lending(self, *paths: Path) -> AsyncIterator[None]:
-        """Within the block `paths` can be written to by commands; then they are the server's again."""
+        """Within the block `paths` can be written to by commands; then they are the server's again.
+
+        Raises BuildProblem if they hold what can't be taken back.
+        """
         try:
             for path in paths:
                 await whole(run_in_threadpool(self._sandbox.lend, path))
             yield
         finally:
             for path in paths:
-                await whole(run_in_threadpool(self._sandbox.reclaim, path))
+                with _explained():
+                    await whole(run_in_threadpool(self._sandbox.reclaim, path))
 
     async def lend_for_good(self, path: Path) -> None:
         """Commands may write to `path` from now on: a cache, which is never the server's again."""
@@ -180,10 +184,14 @@ class Commands:
     async def check_size(self, paths: tuple[Path, ...]) -> None:
         """Raises BuildProblem if `paths` together hold more than a build may."""
         limit = self._settings.max_build_bytes
-        if limit and await run_in_threadpool(lambda: build_tree.size(*paths, limit=limit)) > limit:
+        if await self._size(paths, limit) > limit > 0:
             raise BuildProblem(
                 f"the build wrote more than {limit // MIB} MiB, the limit of this platform (--max-build-bytes)"
             )
+
+    async def _size(self, paths: tuple[Path, ...], limit: int) -> int:
+        with _explained():
+            return await run_in_threadpool(lambda: build_tree.size(*paths, limit=limit))
 
     async def _watch(self, paths: tuple[Path, ...], cache: Path) -> None:
         """Look at the size again and again; returns never. Caches may be twice as large: they outlive their builds."""
@@ -194,9 +202,18 @@ class Commands:
             await asyncio.sleep(pause)
             began = clock()
             await self.check_size(paths)
-            if limit and await run_in_threadpool(lambda: build_tree.size(cache, limit=limit)) > limit:
+            if await self._size((cache,), limit) > limit > 0:
                 raise BuildProblem(f"the cache of the account's builds has grown over {limit // MIB} MiB")
             pause = max(pause, 20 * (clock() - began))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What is wrong with the files that a build wrote is the build's problem."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildProblem(f"the files that the build wrote can't be kept: {error.strerror or error}") from None
 
 
 def _read(descriptor: int, log: BuildLog, reads: int = 1) -> None:

@@ -7,23 +7,37 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import itertools
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..engine.ownership import MAX_DEPTH
+
 _libc: Any = None
+
+# Of a directory; names in it must fit too. Nothing can be opened by a path of 4096 bytes.
+_LONGEST_PATH = 4096 - 256
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def size(*paths: Path, limit: int = 0) -> int:
-    """Bytes that the files below `paths` take up on disk; counting stops beyond `limit` (0: never)."""
+    """Bytes that the files below `paths` take up on disk; counting stops beyond `limit` (0: never).
+
+    Raises OSError (ELOOP) for directories nested so deeply that what is in them can't be counted.
+    """
     total = 0
-    pending = [os.fspath(path) for path in paths]
+    pending = [(os.fspath(path), 0) for path in paths]
     seen: set[tuple[int, int]] = set()
     while pending:
-        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+        directory, depth = pending.pop()
+        if depth > MAX_DEPTH or len(os.fsencode(directory)) >= _LONGEST_PATH:
+            raise OSError(errno.ELOOP, "directories are nested too deeply", directory[:200])
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
@@ -34,7 +48,7 @@ def size(*paths: Path, limit: int = 0) -> int:
                     # A page for the name itself: millions of empty files fill a disk too.
                     total += status.st_blocks * 512 + 4096
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
+                        pending.append((entry.path, depth + 1))
                     if limit and total > limit:
                         return total
     return total
@@ -106,12 +120,50 @@ def sync_directory(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the file or directory `path`, sealed or not; nothing if there is none."""
+    """Remove the file or directory `path`, sealed or not; nothing if there is none. What can't be removed stays."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
-    if os.geteuid() != 0:
+    with contextlib.suppress(OSError):
+        path.chmod(0o700)
+        top = os.open(path, _DIRECTORY)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        path.rmdir()
+
+
+def _empty(top: int) -> None:
+    """Remove all that is in the directory `top`, however deep: what lies deeper is first moved up into it."""
+    numbers = itertools.count()
+    pending = _clear(top, top, None)
+    while pending:
+        name = pending.pop()
         with contextlib.suppress(OSError):
-            for _, _, _, directory in os.fwalk(path, follow_symlinks=False):
-                os.fchmod(directory, 0o700)
-    shutil.rmtree(path, ignore_errors=True)
+            os.chmod(name, 0o700, dir_fd=top)
+            directory = os.open(name, _DIRECTORY, dir_fd=top)
+            try:
+                pending += _clear(directory, top, numbers)
+            finally:
+                os.close(directory)
+            os.rmdir(name, dir_fd=top)
+
+
+def _clear(directory: int, top: int, numbers: Iterator[int] | None) -> list[str]:
+    """Remove the files in `directory`, and move its directories into `top`; the names that they have there."""
+    found = []
+    with os.scandir(directory) as entries:
+        inside = list(entries)
+    for entry in inside:
+        with contextlib.suppress(OSError):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=directory)
+            elif numbers is None:
+                found.append(entry.name)
+            else:
+                os.chmod(entry.name, 0o700, dir_fd=directory)
+                moved = f".removed.{os.getpid()}.{next(numbers)}"
+                os.rename(entry.name, moved, src_dir_fd=directory, dst_dir_fd=top)
+                found.append(moved)
+    return found

@@ -193,7 +193,10 @@ class Workshop:
 
     async def _trim(self, cache: Path) -> None:
         limit = self._settings.max_build_bytes
-        is_large = limit and await run_in_threadpool(lambda: build_tree.size(cache, limit=limit)) > limit
+        try:
+            is_large = await run_in_threadpool(lambda: build_tree.size(cache, limit=limit)) > limit > 0
+        except OSError:  # nested too deeply
+            is_large = True
         if is_large and cache not in self._cache_users:
             self._commands.forget(cache)
             old = cache.with_name(f"{cache.name}.{new_id()}")
