@@ -13,6 +13,7 @@ from language_suite import write_project
 from platforms import ROOT, clean_environment
 
 from Algorithmia.server.languages import Languages, toolchains
+from Algorithmia.server.languages.base import BuildProblem, Environment
 
 LANGUAGES = Languages()
 
@@ -82,6 +83,42 @@ def test_templates_test_themselves(tmp_path: Path, name: str, programs: tuple[st
     source.write_text(source.read_text(encoding="utf-8").replace("hello", "goodbye"), encoding="utf-8")
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, timeout=120)
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("javascript", "package.json"),
+        ("javascript", "algorithmia.conf"),
+        ("ruby", "Gemfile"),
+        ("r", "packages.txt"),
+        ("java", "pom.xml"),
+        ("scala", "build.sbt"),
+        ("scala", "algorithmia.conf"),
+        ("rust", "Cargo.toml"),
+        ("python3", "requirements.txt"),
+    ],
+)
+def test_configurations_are_not_read_at_any_length(tmp_path: Path, name: str, file: str) -> None:
+    language = LANGUAGES.all[name]
+    environment = Environment(name, name, "", "", "/usr/bin/true", "1.0")
+    project = write_project(language, {}, tmp_path / "project")
+    (project / file).write_text("[" * (2 << 20))
+    with pytest.raises(BuildProblem, match="larger than|can't be a list"):
+        language.dependency_key(project, environment)
+        language.compile(project, environment, None, tmp_path)
+        language.runtime(project, environment, None)
+
+
+def test_a_configuration_nested_too_deeply_is_the_authors_mistake(tmp_path: Path) -> None:
+    cases = (("javascript", "package.json"), ("javascript", "algorithmia.conf"), ("java", "algorithmia.conf"))
+    for name, file in cases:
+        language = LANGUAGES.all[name]
+        environment = Environment(name, name, "", "", "/usr/bin/true", "1.0")
+        project = write_project(language, {file: "[" * 500_000}, tmp_path / f"{name} {file}")
+        with pytest.raises(BuildProblem, match=file):
+            language.compile(project, environment, None, tmp_path)
+            language.runtime(project, environment, None)
 
 
 def test_names_are_unambiguous() -> None:

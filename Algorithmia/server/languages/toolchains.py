@@ -12,6 +12,7 @@ from pathlib import Path
 from .base import BuildProblem
 
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
+_MAX_CONFIGURATION = 1 << 20
 # Always visible to confined processes; what lives elsewhere has to be named.
 _SYSTEM = ("/usr/", "/bin/", "/lib/", "/lib64/")
 
@@ -41,11 +42,21 @@ def outside_system(*paths: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if not (path + "/").startswith(_SYSTEM)))
 
 
+def read_configuration(path: Path, most: int = _MAX_CONFIGURATION) -> str:
+    """A project's configuration file as text; "" if it has none. Raises BuildProblem for more than `most` bytes."""
+    try:
+        if path.stat().st_size > most:
+            raise BuildProblem(f"{path.name} is larger than {most} bytes: make it smaller")
+        return path.read_text("utf-8-sig", "replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""
+
+
 def algorithm_name(project: Path) -> str:
     """The member ``algoname`` of the project's ``algorithmia.conf``. Raises BuildProblem."""
     try:
-        name = json.loads((project / "algorithmia.conf").read_bytes())["algoname"]
-    except (OSError, ValueError, KeyError, TypeError):
+        name = json.loads(read_configuration(project / "algorithmia.conf"))["algoname"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         name = None
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
         raise BuildProblem("algorithmia.conf must be a JSON object whose member algoname is the algorithm's name")

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
+from ..toolchains import read_configuration
 from . import toolchain
 
 _SOURCES = "src/main/java"
@@ -74,7 +75,7 @@ class Java(Language):
                 path
                 for path in toolchain.sources(project, _SOURCES, ".java")
                 # The old template kept its test among the sources.
-                if not path.endswith("Test.java") or "junit" not in toolchain.read_configuration(project / path)
+                if not path.endswith("Test.java") or "junit" not in read_configuration(project / path)
             ]
             return [javac(home, "compile", _CLASSES, [_RUNNER, *files])]
         maven = shutil.which("mvn")
@@ -99,7 +100,7 @@ class Java(Language):
     def runtime(self, project: Path, environment: Environment, dependencies: Path | None) -> Runtime:
         """See `Language.runtime`."""
         entry = toolchain.entry_class(project, _SOURCES, ".java", self.display_name)
-        # Relative: a build is moved to its place when it is done.
+        # Relative to the project's directory, where workers start.
         path = f"target/classes:src/main/resources:target/lib/*:{toolchain.GSON}"
         command = (environment.program, *toolchain.WORKER, "-cp", path, "com.algorithmia.runner.Runner", entry)
         return Runtime(command, "stdio", {}, environment.readable)
@@ -115,7 +116,7 @@ def javac(home: Path, title: str, target: Path, files: list[str], libraries: str
 
 def needs_maven(project: Path) -> bool:
     """Whether pom.xml asks for more than the sources and the JDK."""
-    text = toolchain.read_configuration(project / "pom.xml")
+    text = read_configuration(project / "pom.xml")
     if not text:
         return False
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -140,7 +141,7 @@ def needs_maven(project: Path) -> bool:
 
 def _uses_client(project: Path) -> bool:
     paths = toolchain.sources(project, _SOURCES, ".java")
-    return any(_CLIENT.search(toolchain.read_configuration(project / path)) for path in paths)
+    return any(_CLIENT.search(read_configuration(project / path)) for path in paths)
 
 
 LANGUAGE = Java()

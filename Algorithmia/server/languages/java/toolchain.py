@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from ..base import BuildProblem
+from ..toolchains import read_configuration
 
 LIBRARIES = Path("/usr/share/java")
 GSON = LIBRARIES / "gson.jar"
@@ -18,7 +19,6 @@ BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-Us
 # Half of the machine (or of its control group) rather than a quarter; deep recursion as on other languages.
 WORKER = ("-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData", "-XX:MaxRAMPercentage=50", "-Xss4m")
 _OLDEST = 11
-_MAX_CONFIGURATION = 1 << 20
 
 
 def find_jdks() -> dict[int, tuple[Path, str]]:
@@ -49,21 +49,11 @@ def readable(home: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(str, directories)))
 
 
-def read_configuration(path: Path) -> str:
-    """A project's configuration file as text; "" if it has none."""
-    try:
-        if path.stat().st_size > _MAX_CONFIGURATION:
-            raise BuildProblem(f"{path.name} is larger than {_MAX_CONFIGURATION} bytes: make it smaller")
-        return path.read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, IsADirectoryError):
-        return ""
-
-
 def algorithm_name(project: Path) -> str:
     """What algorithmia.conf calls the algorithm; "" if it doesn't."""
     try:
         found = json.loads(read_configuration(project / "algorithmia.conf") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BuildProblem(f"algorithmia.conf is not JSON: {error}") from error
     name = found.get("algoname") if isinstance(found, dict) else None
     return name if isinstance(name, str) else ""

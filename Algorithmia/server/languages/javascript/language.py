@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
-from ..toolchains import entry_point, output_of, outside_system, programs
+from ..toolchains import entry_point, output_of, outside_system, programs, read_configuration
 
 _HERE = Path(__file__).parent
 _RUNNER = _HERE / "runner.cjs"
 _LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
+_MAX_LOCK = 32 << 20
 _SUFFIXES = (".js", ".mjs", ".cjs")
 _PACKAGES = ("dependencies", "optionalDependencies", "peerDependencies")
 # What else in package.json decides about what npm installs.
@@ -73,7 +74,7 @@ class JavaScript(Language):
         parts: dict[str, object] = {name: package[name] for name in _DECISIVE if name in package}
         for name in (*_LOCKS, ".npmrc"):
             if (project / name).is_file():
-                parts[name] = (project / name).read_text("utf-8", "replace")
+                parts[name] = read_configuration(project / name, _MAX_LOCK)
         return json.dumps(parts, sort_keys=True)
 
     def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:
@@ -104,12 +105,11 @@ class JavaScript(Language):
 
 
 def _package(project: Path) -> dict[str, object]:
-    path = project / "package.json"
-    if not path.is_file():
+    if not (project / "package.json").is_file():
         return {}
     try:
-        package = json.loads(path.read_bytes())
-    except ValueError as error:
+        package = json.loads(read_configuration(project / "package.json"))
+    except (ValueError, RecursionError) as error:
         raise BuildProblem(f"package.json is not JSON: {error}")
     if not isinstance(package, dict) or not all(isinstance(package.get(name, {}), dict) for name in _PACKAGES):
         raise BuildProblem("package.json must be a JSON object, and its lists of dependencies objects NAME: VERSION")

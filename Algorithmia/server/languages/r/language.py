@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...engine.base import Runtime
 from ..base import Environment, Language, Step
-from ..toolchains import entry_point, output_of, outside_system, programs
+from ..toolchains import entry_point, output_of, outside_system, programs, read_configuration
 
 _HERE = Path(__file__).parent
 _RUNNER = _HERE / "runner.r"
@@ -77,8 +77,7 @@ class R(Language):
 
     def dependency_key(self, project: Path, environment: Environment) -> str | None:
         """See `Language.dependency_key`."""
-        path = project / "packages.txt"
-        lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
+        lines = read_configuration(project / "packages.txt").splitlines()
         return "\n".join(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")) or None
 
     def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
-from ..toolchains import entry_point, output_of, outside_system, programs
+from ..toolchains import entry_point, output_of, outside_system, programs, read_configuration
 
 _HERE = Path(__file__).parent
 _RUNNER = _HERE / "runner.rb"
@@ -72,8 +72,7 @@ class Ruby(Language):
         text = _gemfile(project)
         if text is None or _ENTANGLED.search(text):
             return None
-        parts = [path.read_text("utf-8", "replace") for name in _FILES if (path := project / name).is_file()]
-        return "\0".join(parts)
+        return "\0".join(read_configuration(project / name) for name in _FILES if (project / name).is_file())
 
     def install(self, project: Path, environment: Environment, target: Path, cache: Path) -> list[Step]:
         """See `Language.install`."""
@@ -108,7 +107,7 @@ def _gemfile(project: Path) -> str | None:
     path = project / "Gemfile"
     if not path.is_file():
         return None
-    text = re.sub(r"^\s*#.*$", "", path.read_text("utf-8", "replace"), flags=re.MULTILINE)
+    text = re.sub(r"^\s*#.*$", "", read_configuration(path), flags=re.MULTILINE)
     return text if _GEM.search(text) else None
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
+from ..toolchains import read_configuration
 
 _HERE = Path(__file__).parent
 _BINARY = "target/algorithm"
-_MAX_MANIFEST = 1 << 20
 _BACKTRACES_SINCE = (1, 65)
 
 
@@ -89,7 +89,7 @@ class Rust(Language):
 
     def runtime(self, project: Path, environment: Environment, dependencies: Path | None) -> Runtime:
         """See `Language.runtime`."""
-        # Relative, since a build is moved to its place when it is done: env looks it up from the project's directory.
+        # env looks it up from the project's directory, where workers start.
         return Runtime(("/usr/bin/env", f"./{_BINARY}"), "stdio", {}, ())
 
 
@@ -129,10 +129,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """A Cargo.toml."""
     # CPython 3.10 has no tomllib; toml, which the SDK brings, doesn't read every file.
     reader = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "toml")
-    if path.stat().st_size > _MAX_MANIFEST:
-        raise BuildProblem(f"Cargo.toml is larger than {_MAX_MANIFEST} bytes: make it smaller")
     try:
-        manifest: dict[str, Any] = reader.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = reader.loads(read_configuration(path))
         return manifest
     except (ValueError, IndexError, TypeError, RecursionError) as error:
         raise BuildProblem(f"Cargo.toml can't be read: {error}") from error

@@ -16,6 +16,7 @@ from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
 from ..java import toolchain
 from ..java.language import javac
+from ..toolchains import read_configuration
 
 _HERE = Path(__file__).parent
 _SOURCES = "src/main/scala"
@@ -118,7 +119,7 @@ class Scala(Language):
         entry = toolchain.entry_class(project, _SOURCES, ".scala", self.display_name)
         main: tuple[str, ...] = (entry,)
         readable = environment.readable
-        # Relative: a build is moved to its place when it is done.
+        # Relative to the project's directory, where workers start.
         path = "target/universal/stage/lib/*"
         if dependencies is not None:
             main = ("com.algorithmia.runner.ScalaRunner", entry)
@@ -191,7 +192,7 @@ def compiler_jars(environment: Environment) -> dict[str, str]:
 def needs_sbt(project: Path) -> bool:
     """Whether build.sbt or deps.sbt names libraries; those for tests, and Algorithmia's own, don't count."""
     for name in ("build.sbt", "deps.sbt"):
-        text = re.sub(r"//[^\n]*", "", toolchain.read_configuration(project / name))
+        text = re.sub(r"//[^\n]*", "", read_configuration(project / name))
         for dependency in _DEPENDENCY.finditer(text):
             if dependency[1] != "com.algorithmia" and not _TEST.search(dependency[0]):
                 return True
