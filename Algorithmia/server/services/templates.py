@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
-import tarfile
 from collections.abc import Iterator
 
 from ..languages.base import Language
@@ -30,6 +28,9 @@ def filled(language: Language, owner: str, name: str) -> dict[str, tuple[bytes, 
 
 def archive(language: Language) -> bytes:
     """The template as a gzipped tar, the same bytes every time. Blocks."""
+    import gzip
+    import tarfile
+
     packed = io.BytesIO()
     with (
         gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as compressed,
