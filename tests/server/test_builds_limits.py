@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ import pytest
 from build_projects import HELLO, Author, installing, project, require_index, require_sandbox, running
 from platforms import Server
 
+from Algorithmia.server.engine.sandbox import Unconfined
 from Algorithmia.server.errors import TooManyRequests
 from Algorithmia.server.identity import Account
 from Algorithmia.server.services import build_queue
+from Algorithmia.server.services.build_commands import Commands
 from Algorithmia.server.services.build_log import BuildLog
 from Algorithmia.server.services.build_queue import BuildQueue, Job
 from Algorithmia.server.services.build_records import Subject
 from Algorithmia.server.services.building import Order
+from Algorithmia.server.settings import Settings
 
 MIB = 1 << 20
 
@@ -224,6 +228,34 @@ def test_a_build_that_is_cancelled_as_its_turn_comes_gives_its_place_back(tmp_pa
 
     asyncio.run(turns())
     assert ended == ["too early", "", ""]
+
+
+def test_a_cache_is_lent_once_however_many_builds_ask(tmp_path: Path) -> None:
+    lent: list[Path] = []
+
+    class Lender(Unconfined):
+        is_broken = True
+
+        def lend(self, path: Path) -> None:
+            lent.append(path)
+            time.sleep(0.05)
+            if self.is_broken:
+                raise OSError("no space")
+
+    async def ask() -> list[BaseException | None]:
+        waiting = [asyncio.create_task(commands.lend_for_good(tmp_path)) for _ in range(3)]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def twice() -> None:
+        assert all(isinstance(problem, OSError) for problem in await ask())
+        assert lent == [tmp_path]
+        sandbox.is_broken = False  # what failed is tried again
+        assert await ask() == await ask() == [None, None, None]
+        assert lent == [tmp_path, tmp_path]
+
+    sandbox = Lender()
+    commands = Commands(sandbox, Settings(home=tmp_path), {})
+    asyncio.run(twice())
 
 
 def _size(directory: Path) -> int:

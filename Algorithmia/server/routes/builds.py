@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -49,7 +48,7 @@ async def get_logs(request: Request, path: Path) -> Response:
     asked = await readable(request, path)
     build = await _build(request, asked, path)
     if flag(request, "follow"):
-        return StreamingResponse(_followed(builds.follow(build.id)), media_type="text/plain; charset=utf-8")
+        return StreamingResponse(builds.follow(build.id), media_type="text/plain; charset=utf-8")
     if build.status == IN_PROGRESS:
         raise NotFound(
             f"build {build.id} is in progress: its logs are complete once it ends (?follow=true shows them as it runs)",
@@ -141,8 +140,3 @@ async def _build(request: Request, asked: Asked, path: Path) -> Any:
     if build is None:
         raise NotFound(f"{asked.viewed.reference} has no build {build_id[:60]!r}", Code.BUILD_NOT_FOUND)
     return build
-
-
-async def _followed(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for piece in lines:
-        yield piece

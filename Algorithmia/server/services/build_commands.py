@@ -47,7 +47,7 @@ class Commands:
     def __init__(self, sandbox: Sandbox, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         self._sandbox = sandbox
         self._settings = settings
-        self._lent: set[Path] = set()
+        self._lent: dict[Path, asyncio.Task[None]] = {}
         self._passed = {name: environ[name] for name in PASSED if environ.get(name)}
         index = environ.get("PYTHON_INDEX_URL")
         if index:  # the old platform's name for it
@@ -134,13 +134,20 @@ class Commands:
 
     async def lend_for_good(self, path: Path) -> None:
         """Commands may write to `path` from now on: a cache, which is never the server's again."""
-        if path not in self._lent:
-            await run_in_threadpool(self._sandbox.lend, path)
-            self._lent.add(path)
+        task = self._lent.get(path)
+        if task is None:
+            # Once, however many builds ask: what one's commands remove meanwhile would trip another's.
+            task = self._lent[path] = asyncio.ensure_future(run_in_threadpool(self._sandbox.lend, path))
+        try:
+            await asyncio.wait((task,))
+            task.result()
+        except OSError:
+            self.forget(path)
+            raise
 
     def forget(self, path: Path) -> None:
         """`path`, which was lent for good, has been removed."""
-        self._lent.discard(path)
+        self._lent.pop(path, None)
 
     async def _execute(
         self,
@@ -176,8 +183,10 @@ class Commands:
                 await whole(run_in_threadpool(process.wait))
             finally:
                 loop.remove_reader(reading)
-                _read(reading, log, _DRAIN_READS)
-                os.close(reading)
+                try:
+                    _read(reading, log, _DRAIN_READS)
+                finally:  # the log may be on a full disk
+                    os.close(reading)
         await self.check_size(measured)
         return self._sandbox.status(process.returncode)
 

@@ -220,8 +220,10 @@ class Builds:
                 return
             elif changed is not None and job is not None:
                 waiting = asyncio.ensure_future(changed.wait())
-                await asyncio.wait((waiting, job.ended), return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
+                try:
+                    await asyncio.wait((waiting, job.ended), return_when=asyncio.FIRST_COMPLETED)
+                finally:  # also if whoever follows has gone
+                    waiting.cancel()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
