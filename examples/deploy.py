@@ -28,25 +28,24 @@ if __name__ == "__main__":
 client = Algorithmia.client()
 me = client.username()
 
-project = os.path.join(tempfile.mkdtemp(), "WordCount")
-os.makedirs(os.path.join(project, "src"))
-for name, content in (
-    ("algorithmia.conf", json.dumps({"username": me, "algoname": "WordCount", "language": "python3"})),
-    ("requirements.txt", "algorithmia>=2.0\n"),
-    (".adk", ""),
-    ("src/__init__.py", ""),
-    ("src/WordCount.py", CODE.lstrip()),
-):
-    with open(os.path.join(project, name), "w") as handle:
-        handle.write(content)
-
 algorithm = client.algo(me + "/WordCount")
 if not algorithm.exists():
     algorithm.create(
         {"label": "Word count", "tagline": "Counts the words of a text"}, {"language": "python3", "license": "mit"}
     )
 
-deployed = algorithm.deploy(project, "Count words")
+with tempfile.TemporaryDirectory() as project:
+    os.mkdir(os.path.join(project, "src"))
+    for name, content in (
+        ("algorithmia.conf", json.dumps({"username": me, "algoname": "WordCount", "language": "python3"})),
+        ("requirements.txt", "algorithmia>=2.0\n"),
+        (".adk", ""),
+        ("src/__init__.py", ""),
+        ("src/WordCount.py", CODE.lstrip()),
+    ):
+        with open(os.path.join(project, name), "w") as handle:
+            handle.write(content)
+    deployed = algorithm.deploy(project, "Count words")
 build = algorithm.wait_for_build(deployed["build_id"])
 print("build: " + build["status"])
 
