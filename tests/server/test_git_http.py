@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+import http.client
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -272,6 +274,27 @@ def test_gzipped_and_chunked_bodies(site: GitSite, me: Person) -> None:
         assert status == 200 and b"PACK" in answer
         assert headers["content-type"] == "application/x-git-upload-pack-result"
         assert headers["x-request-id"].startswith("req-")
+
+
+def test_a_bomb_occupies_nobody(site: GitSite, me: Person) -> None:
+    """What unpacks to more than git will read is broken off, though its sender goes on listening."""
+    site.algorithm(me.account)
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    piece = line("want " + "1" * 40 + "\n") * 20_000
+    bomb = b"".join([*(packer.compress(piece) for _ in range(1500)), packer.flush()])
+    address, credentials = me.netloc, base64.b64encode(f"{me.name}:{me.key}".encode()).decode()
+    for service in ("receive-pack", "upload-pack") * 4:
+        connection = http.client.HTTPConnection(address, timeout=30)
+        headers = {
+            "Authorization": f"Basic {credentials}",
+            "Content-Type": f"application/x-git-{service}-request",
+            "Content-Encoding": "gzip",
+        }
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            connection.request("POST", f"/git/{me.name}/Test.git/git-{service}", bomb, headers)
+            connection.getresponse().read()
+        connection.close()
+    assert me.clone(f"{me.name}/Test.git")
 
 
 def test_protocol_version_2_is_spoken_when_asked_for(site: GitSite, me: Person) -> None:

@@ -164,6 +164,12 @@ class GitResponse(Response):
             if self._is_started:
                 raise
             await refusal(problem)(scope, receive, send)
+        except GitError as problem:
+            if not self._is_started:
+                raise
+            # The connection breaks, so that nobody takes the answer for whole. Any client's nonsense leads here.
+            log.info("git gave up: %s", problem, extra={"account": self._exchange.account})
+            raise ClientDisconnect from None
 
     async def _exchange_all(self, receive: Any, send: Any) -> None:
         exchange = self._exchange
@@ -256,9 +262,7 @@ class GitResponse(Response):
                 feeding.result()  # a body that stalled
         finally:
             self._gone.set()
-            for task in (feeding, answering):
-                task.cancel()
-            await asyncio.gather(feeding, answering, return_exceptions=True)
+            await _stop(feeding, answering)
             await _end(process, news is not None)
             if telling is not None:
                 # The hook has said all that it will say: what it did say counts.
@@ -282,7 +286,7 @@ class GitResponse(Response):
         # git stops by itself where a push is too large; the rest is read so that the pusher gets to see why.
         left = 2 * self._bridge.max_push_bytes + _MAX_FETCH_REQUEST if is_push else _MAX_FETCH_REQUEST
         is_open = True
-        while True:
+        while not self._gone.is_set():
             patience = None if self._received.is_set() else self._bridge.request_timeout
             try:
                 message = await asyncio.wait_for(receive(), patience)
@@ -335,6 +339,18 @@ class GitResponse(Response):
                 log.info("gave up a client that takes nothing", extra={"account": self._exchange.account})
                 self._gone.set()
                 raise ClientDisconnect from None
+
+
+async def _stop(*tasks: asyncio.Task[None]) -> None:
+    """Cancel `tasks` and wait for their ends, whatever these are."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # More than once: before Python 3.12, `wait_for` may take no notice.
+        await asyncio.wait(pending, timeout=0.1)
+        pending = {task for task in pending if not task.done()}
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _end(process: asyncio.subprocess.Process, is_push: bool) -> None:
