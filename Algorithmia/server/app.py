@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from starlette.responses import Response
 
 from .errors import ApiProblem, Code, MethodNotAllowed, NotFound, Unavailable
 from .logs import RequestLog
+from .request_ids import new_uuid
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("algorithmia.http")
 
 Handler = Callable[[Request], Awaitable[Response]]
+# What answers is an ASGI application, as Starlette's responses are.
+ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
+Shortcut = Callable[[Any, Any], Awaitable[ASGIResponse]]
 _encode_json = msgspec.json.encode
 # Paths may have 64 KiB; log and messages show how they begin.
 _MAX_PATH_SHOWN = 2048
@@ -83,10 +86,16 @@ def error_response(problem: ApiProblem, request_id: str) -> Response:
 
 
 class Application:
-    """One ASGI callable over a `Platform` and the routes of its services."""
+    """One ASGI callable over a `Platform` and the routes of its services.
 
-    def __init__(self, platform: Platform, routes: list[Route]) -> None:
+    shortcut  given a scope, the function of scope and receive that answers it without further ado, or None
+    """
+
+    def __init__(
+        self, platform: Platform, routes: list[Route], shortcut: Callable[[Any], Shortcut | None] | None = None
+    ) -> None:
         self.platform = platform
+        self._shortcut = shortcut or (lambda scope: None)
         self.routes = sorted(routes, key=lambda route: -len(route.prefix))
         self._requests = RequestLog()
 
@@ -114,10 +123,10 @@ class Application:
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         began = time.perf_counter()
-        request_id = f"req-{uuid.uuid4()}"
+        request_id = f"req-{new_uuid()}"
         scope["platform"] = self.platform
         scope["request_id"] = request_id
-        request = Request(scope, receive)
+        answer = self._shortcut(scope) or self._find_answer
         started: list[int] = []
 
         async def send_with_id(message: Any) -> None:
@@ -128,7 +137,7 @@ class Application:
 
         self.platform.activity.begin()
         try:
-            response = await self._answer(request)
+            response = await self._answer(answer, scope, receive)
             await response(scope, receive, send_with_id)
         except ClientDisconnect:
             log.info("client went away", extra={"request_id": request_id})
@@ -159,10 +168,14 @@ class Application:
                 }
             )
 
-    async def _answer(self, request: Request) -> Response:
-        request_id = request_id_of(request)
+    async def _find_answer(self, scope: Any, receive: Any) -> ASGIResponse:
+        request = Request(scope, receive)
+        return await self._find(request)(request)
+
+    async def _answer(self, answer: Shortcut, scope: Any, receive: Any) -> ASGIResponse:
+        request_id = scope["request_id"]
         try:
-            return await self._find(request)(request)
+            return await answer(scope, receive)
         except ApiProblem as problem:
             return error_response(problem, request_id)
         except ClientDisconnect:

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from .errors import NotAuthenticated, NotAuthorized
-from .identity import Identity
+from .identity import Identity, SessionKey
 from .services.accounts import Accounts, key_digest, new_key
 
 _SCHEMES = frozenset({"simple", "bearer"})
@@ -16,45 +16,31 @@ _CACHE_SIZE = 4096
 
 
 class SessionKeys:
-    """Keys that worker processes hold: each means nothing but what it's bound to, for as long as it's bound.
+    """Keys that worker processes hold: each acts for whom its worker works for, and for nobody between calls.
 
-    They live in memory only, as digests. All methods return at once.
+    They live in memory only, found by their digests. All methods return at once.
     """
 
     def __init__(self) -> None:
-        self._identities: dict[str, Identity | None] = {}
+        self._keys: dict[str, SessionKey] = {}
 
-    def issue(self) -> str:
-        """A fresh key, bound to nobody."""
-        key = new_key()
-        self._identities[key_digest(key)] = None
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def issue(self) -> SessionKey:
+        """A fresh key that acts for nobody yet."""
+        key = SessionKey(new_key())
+        self._keys[key_digest(key.text)] = key
         return key
 
-    def bind(self, key: str, identity: Identity) -> None:
-        """From now on `key` acts as `identity`. Raises KeyError when it wasn't issued, or was revoked."""
-        digest = key_digest(key)
-        if digest not in self._identities:
-            raise KeyError("no such session key")
-        self._identities[digest] = identity
-
-    def unbind(self, key: str) -> None:
-        """From now on `key` acts for nobody, until it's bound again."""
-        digest = key_digest(key)
-        if digest in self._identities:
-            self._identities[digest] = None
-
-    def revoke(self, key: str) -> None:
+    def revoke(self, key: SessionKey) -> None:
         """Forget `key`."""
-        self._identities.pop(key_digest(key), None)
+        key.identity = None
+        self._keys.pop(key_digest(key.text), None)
 
-    def find(self, key: str) -> Identity | None:
-        """Whom `key` acts for; None when it isn't a session key or isn't bound."""
-        return self._identities.get(key_digest(key))
-
-    def find_digest(self, digest: str) -> tuple[bool, Identity | None]:
-        """Whether `digest` is a session key's, and whom that acts for."""
-        identity = self._identities.get(digest)
-        return identity is not None or digest in self._identities, identity
+    def find(self, digest: str) -> SessionKey | None:
+        """The session key with this digest, if it is one's."""
+        return self._keys.get(digest)
 
 
 class Authenticator:
@@ -71,6 +57,11 @@ class Authenticator:
         self._lock = threading.Lock()
         accounts.on_key_change.append(self._drop_cache)
 
+    @property
+    def generation(self) -> int:
+        """Changes whenever a key may act for somebody else than before, or not at all."""
+        return self._generation
+
     async def authenticate(self, request: Request) -> Identity:
         """Who makes `request`; the account's name goes into the request's log line.
 
@@ -86,12 +77,12 @@ class Authenticator:
     async def identify(self, key: str) -> Identity:
         """Whom `key` acts for. Raises NotAuthenticated for an unknown one."""
         digest = key_digest(key)
-        is_session, identity = self.sessions.find_digest(digest)
-        if is_session:
-            if identity is None:
-                raise NotAuthenticated("this session key is valid only while its algorithm runs a call")
-        else:
+        session = self.sessions.find(digest)
+        if session is None:
             return self._cache.get(digest) or await self._look_up(key, digest)
+        identity = session.present()
+        if identity is None:
+            raise NotAuthenticated("this session key is valid only while its algorithm runs a call")
         return identity
 
     async def _look_up(self, key: str, digest: str) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 STANDARD_KEY = "AlgorithmKey"
@@ -80,3 +81,23 @@ class Identity:
         """Whether the account itself asks, or an algorithm of its own: others' may call for it, and see no more of it
         than strangers."""
         return self.call is None or self.call.algorithm_owner == self.account.id
+
+
+class SessionKey:
+    """The key of one worker process. `text` is secret; `identity` is whom the worker works for, None between calls.
+
+    look_first  called before `identity` is relied on: the worker may have gone on to its next call
+    """
+
+    __slots__ = ("identity", "look_first", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.identity: Identity | None = None
+        self.look_first: Callable[[], None] | None = None
+
+    def present(self) -> Identity | None:
+        """Whom the key acts for right now."""
+        if self.look_first is not None:
+            self.look_first()
+        return self.identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from .app import Application, Route
 from .auth import Authenticator
@@ -32,6 +33,9 @@ from .services.runtimes import Runtimes
 from .services.secrets import Secrets
 from .settings import Settings
 from .storage.local import LocalBlobStore
+
+if TYPE_CHECKING:
+    from .routes.algo import KnownCalls
 
 
 class Activity:
@@ -109,6 +113,7 @@ class Platform:
         self.call_errors = CallErrors(self.database)
         self.invoker.first_use = FirstUse(self.algorithms, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record
+        self.known_calls: KnownCalls | None = None  # of the application over this platform
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def prepare(self) -> None:
@@ -151,4 +156,5 @@ def create_application(platform: Platform) -> Application:
 
     modules = (algo, data, accounts, algorithms, environments, git, health, insights, scms, secrets)
     routes: list[Route] = [route for module in modules for route in module.ROUTES]
-    return Application(platform, routes)
+    platform.known_calls = algo.KnownCalls(platform)
+    return Application(platform, routes, platform.known_calls.shortcut)

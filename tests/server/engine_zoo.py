@@ -134,6 +134,15 @@ ZOO = {
         "Algorithmia.handler(apply, load).serve()"
     ),
     "sibling": "from .other import WHO\ndef apply(input): return WHO",
+    # A number: sleep so long; "pid", "exit", "kill"; anything else comes back.
+    "moody": (
+        "import os, sys, time\n"
+        "def apply(input):\n"
+        "    if input == 'pid': return os.getpid()\n"
+        "    if input == 'exit': os._exit(3)\n"
+        "    if isinstance(input, float): time.sleep(input)\n"
+        "    return input"
+    ),
     "client": (
         "import Algorithmia\n"
         "def apply(input):\n    client = Algorithmia.client()\n    return [client.apiAddress, client.apiKey]"
@@ -183,11 +192,13 @@ class Keeper:
         timeout: float = 20.0,
         account: Account = ME,
         depth: int = 1,
+        wants_output: bool = True,
+        session: str = "session",
     ) -> Result:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        context = CallContext("session", "owner", "zoo", name, depth)
-        session = Identity(account, call=context)
-        return await self.pool.call(Call(self.build(name), content_type, body, timeout, session, "req-1"))
+        identity = Identity(account, call=CallContext(session, "owner", "zoo", name, depth))
+        call = Call(self.build(name), content_type, body, timeout, identity, "req-1", wants_output)
+        return await self.pool.call(call)
 
     def build(self, name: str) -> Build:
         """The build of the zoo's project called `name`."""
@@ -226,7 +237,7 @@ def with_keeper(home: Path, test: Callable[[Keeper], Awaitable[None]], **setting
             await keeper.pool.close()
         assert list((keeper.settings.state / "work").iterdir()) == []
         assert children_of_this_process() == []
-        assert keeper.sessions._identities == {}
+        assert not len(keeper.sessions)
 
     asyncio.run(run())
 

@@ -182,8 +182,8 @@ class Site:
         owner = owner or caller.account
         key = self.authenticator.sessions.issue()
         call = CallContext(session, owner.id, owner.username, name)
-        self.authenticator.sessions.bind(key, Identity(caller.account, SESSION_KEY, call=call))
-        return Caller(self, caller.account, key)
+        key.identity = Identity(caller.account, SESSION_KEY, call=call)
+        return Caller(self, caller.account, key.text)
 
     def blob_files(self) -> list[Path]:
         """Every file in the blob store."""

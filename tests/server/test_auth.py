@@ -12,6 +12,7 @@ from Algorithmia.server import auth
 from Algorithmia.server.auth import SessionKeys, require_admin, require_standard
 from Algorithmia.server.errors import NotAuthorized
 from Algorithmia.server.identity import ADMIN_KEY, Account, Identity
+from Algorithmia.server.services.accounts import key_digest
 
 
 @pytest.mark.parametrize(
@@ -68,28 +69,22 @@ def test_helpers() -> None:
         require_admin(Identity(account))
 
 
-def test_session_key_means_what_it_is_bound_to() -> None:
+def test_session_key_acts_for_whom_its_worker_works_for() -> None:
     sessions = SessionKeys()
     key = sessions.issue()
-    assert len(key) == 28
-    assert key.startswith("sim")
-    assert sessions.find(key) is None
+    digest = key_digest(key.text)
+    assert len(key.text) == 28 and key.text.startswith("sim")
+    assert sessions.find(digest) is key and key.present() is None
     identity = Identity(Account("id", "ada"))
-    sessions.bind(key, identity)
-    assert sessions.find(key) is identity
-    sessions.unbind(key)
-    assert sessions.find(key) is None
-    sessions.bind(key, identity)
+    key.look_first = lambda: setattr(key, "identity", identity)
+    assert key.present() is identity
     sessions.revoke(key)
-    assert sessions.find(key) is None
-    with pytest.raises(KeyError):
-        sessions.bind(key, identity)
-    sessions.unbind(key)
+    assert sessions.find(digest) is None and key.identity is None and not len(sessions)
     sessions.revoke(key)
 
 
 def test_unbound_session_key_authenticates_nobody(site: Site, me: Caller) -> None:
-    key = site.authenticator.sessions.issue()
+    key = site.authenticator.sessions.issue().text
     answer = Caller(site, me.account, key).get("")
     assert answer.status == 401
     assert "only while its algorithm runs" in answer.message

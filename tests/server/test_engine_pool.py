@@ -17,6 +17,7 @@ from engine_zoo import ME, Keeper, is_running, sandbox_called, wait_until, with_
 
 from Algorithmia.server.engine.base import CallFailure
 from Algorithmia.server.identity import Account
+from Algorithmia.server.services.accounts import key_digest
 
 HERE = Path(__file__).parent
 
@@ -219,13 +220,15 @@ def test_idle_workers_make_room_for_others(tmp_path: Path) -> None:
 
 def test_session_keys_act_for_the_caller_only_during_a_call(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
-        _, key = await keeper("client")
-        assert keeper.sessions.find(key) is None
-        bound = []
-        bind = keeper.sessions.bind
-        keeper.sessions.bind = lambda key, identity: (bound.append((key, identity.account)), bind(key, identity))  # type: ignore[method-assign,assignment]
-        await keeper("client")
-        assert bound == [(key, ME)]
+        _, text = await keeper("client")
+        key = keeper.sessions.find(key_digest(text))
+        assert key is not None and key.present() is None
+        running = asyncio.create_task(keeper("sleep", 0.3))
+        await asyncio.sleep(0.15)
+        for other in keeper.sessions._keys.values():
+            assert other.present() is None or other.present().account == ME
+        assert await running == "slept"
+        assert key.present() is None
 
     with_keeper(tmp_path, test)
 

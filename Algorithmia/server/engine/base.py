@@ -55,6 +55,7 @@ class Call:
 
     timeout   seconds that the algorithm may run (waiting for a worker counts)
     session   identity that requests made by the algorithm act as: the caller's account, bound to this call
+    wants_output  whether anybody will see what the algorithm prints
     """
 
     build: Build
@@ -63,11 +64,15 @@ class Call:
     timeout: float
     session: Identity
     request_id: str
+    wants_output: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A call that ended well. `body` is encoded JSON for text and json, raw bytes for binary; `duration` seconds."""
+    """A call that ended well. `body` is encoded JSON for text and json, raw bytes for binary; `duration` seconds.
+
+    stdout  what it printed, if that was wanted
+    """
 
     content_type: ContentType
     body: bytes

@@ -1,23 +1,33 @@
-"""Workers that speak the frames of `protocol.py` over a private socket: values travel as bytes, never decoded here."""
+"""Workers that speak the frames of `protocol.py` over a private socket: values travel as bytes, never decoded here.
+
+Calls may be sent ahead: a worker that finds the next one waiting needn't be woken up for it, which is most of what a
+short call costs. It still runs one at a time, in order, and what it hasn't begun can be taken back: nobody waits behind
+a call that turns out to be long.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
+import stat
 from collections.abc import Callable
 from contextlib import ExitStack
+from copy import copy
 from typing import Any
 
 import msgspec
 
 from . import protocol
-from .base import CallFailure, ContentType, InvalidInput, Result
+from .base import Call, CallFailure, ContentType, InvalidInput, Result
 from .launch import Launch
 from .protocol import HEADER
-from .worker import CHUNK, DRAIN_READS, GRACE, SLACK, Link, Worker
+from .worker import DRAIN_READS, GRACE, SLACK, Link, TakenBack, Worker
 
-# How long the socket's last bytes may take to arrive once the process has ended.
-_LAST_BYTES = 0.2
+# How long a call may run before those that were sent after it are given to others.
+_PATIENCE = 0.01
+_MOST_READS = 64
 
 
 class _Failure(msgspec.Struct):
@@ -31,120 +41,288 @@ class _Failure(msgspec.Struct):
 _decode_failure = msgspec.json.Decoder(_Failure).decode
 
 
-class FramesWorker(Worker, asyncio.Protocol):
+class _Sent:
+    """A call that the worker has, or will take."""
+
+    __slots__ = ("call", "number", "pending")
+
+    def __init__(self, number: int, call: Call, pending: asyncio.Future[Result]) -> None:
+        self.number = number
+        self.call = call
+        self.pending = pending
+
+
+class FramesWorker(Worker):
     """See `Worker`. The command gets the socket's descriptor, the project, the largest result, and its parent's id."""
+
+    takes_several = True
 
     def __init__(self, launch: Launch, on_end: Callable[[Worker], None]) -> None:
         super().__init__(launch, on_end)
-        self._socket: socket.socket | None = None
-        self._transport: asyncio.WriteTransport | None = None
+        self._ours: socket.socket | None = None
+        self._theirs: socket.socket | None = None  # the process's end: what it hasn't taken can be read from it
+        self._sent: dict[int, _Sent] = {}  # in the order in which they run
         self._number = 0
-        self._buffer = bytearray()
-        self._is_connected = False
+        self._buffer = bytearray(protocol.MAX_PACKET)
+        self._began = 0.0  # when the call that runs became the first
+        self._is_watching = False
+        self.session_key.look_first = self._receive
 
-    async def call(self, content_type: ContentType, body: bytes, seconds: float, timeout: float) -> Result:
+    @property
+    def in_flight(self) -> int:
+        return len(self._sent)
+
+    @property
+    def running_for(self) -> float:
+        return self._loop.time() - self._began if self._sent else 0.0
+
+    async def call(self, call: Call, seconds: float) -> Result:
         """See `Worker.call`."""
-        self._begin()
-        self._number = (self._number + 1) & 0xFFFFFFFF
-        header = protocol.frame_header(protocol.CALL, content_type, self._number, len(body))
-        pending = self._ask()
-        assert self._transport is not None
-        # One write, unless copying the body would cost more than a second one.
-        if len(body) < CHUNK:
-            self._transport.write(header + body)
-        else:
-            self._transport.writelines((header, body))
-        result: Result = await self._answer(pending, seconds, f"stopped at the call's timeout of {timeout:g} s")
-        return result
+        if not self.is_alive:
+            raise CallFailure("the worker process has ended", "SystemExit")
+        if call.wants_output:
+            self._begin()
+        number = self._number = self._number % 0xFFFFFFFF + 1
+        sent = _Sent(number, call, self._loop.create_future())
+        try:
+            assert self._ours is not None
+            protocol.send(self._ours, protocol.CALL, call.content_type, number, call.body)
+        except BlockingIOError:
+            if self._sent:
+                raise TakenBack from None
+            self.kill()
+            raise CallFailure("the worker process doesn't take calls", "SystemError") from None
+        except OSError as problem:
+            self.kill()
+            raise CallFailure(f"the worker process can't be reached: {problem}", "SystemError") from None
+        self._sent[number] = sent
+        self.is_exclusive = call.wants_output
+        if len(self._sent) == 1:
+            self._next()
+        elif not self._is_watching:
+            self._watch(0)
+        timer = self._loop.call_later(max(0.0, seconds), self._overrun_call, sent)
+        try:
+            return await sent.pending
+        except asyncio.CancelledError:
+            self._give_up(sent)
+            raise
+        finally:
+            timer.cancel()
 
     # -- Worker -------------------------------------------------------------------------------------------------
 
     def _open_link(self, for_us: ExitStack, for_it: ExitStack) -> Link:
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for_us.callback(ours.close)
-        for_it.callback(theirs.close)
+        for_us.callback(theirs.close)
         ours.setblocking(False)
-        self._socket = ours
+        self._ours, self._theirs = ours, theirs
         launch, descriptor = self.launch, theirs.fileno()
         arguments = (str(descriptor), str(launch.project), str(launch.max_result), str(launch.sandbox.parent))
         return Link(arguments, (descriptor,))
 
     async def _load(self, timeout: float, reason: str) -> str:
-        await self._loop.create_unix_connection(lambda: self, sock=self._socket)
+        assert self._ours is not None
+        self._loop.add_reader(self._ours, self._receive)
         await self._answer(self._ask(), timeout, reason)
         return self._take_output()
 
     def _hang_up(self) -> bool:
-        if self._transport is None or not self._is_connected:
-            return False
-        self._transport.close()
+        # Both ends: the process finds the end of its socket.
+        self._close_sockets()
         return True
 
-    def _last_words(self) -> float:
-        return _LAST_BYTES if self._is_connected else 0.0
-
     def _close_link(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._receive()
+        self._take_back()
+        self._close_sockets()
 
-    # -- asyncio.Protocol ---------------------------------------------------------------------------------------
+    def _close_sockets(self) -> None:
+        ours, theirs = self._ours, self._theirs
+        self._ours = self._theirs = None
+        if ours is not None:
+            self._loop.remove_reader(ours)
+            ours.close()
+        if theirs is not None:
+            theirs.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        self._is_connected = True
+    def _settle_failure(self, failure: CallFailure) -> None:
+        super()._settle_failure(failure)
+        self._take_back()
+        for sent in tuple(self._sent.values()):
+            self._end(sent)
+            if not sent.pending.done():
+                sent.pending.set_exception(copy(failure))
 
-    def data_received(self, data: bytes) -> None:
-        if self._buffer:
-            self._buffer += data
-            data = bytes(self._buffer) if self._frame_is_whole() else b""
-        elif len(data) < HEADER.size or len(data) < HEADER.size + HEADER.unpack_from(data)[3]:
-            self._buffer += data
-            self._frame_is_whole()
+    # -- calls that were sent -----------------------------------------------------------------------------------
+
+    def _end(self, sent: _Sent) -> None:
+        """`sent` is over; the one after it runs."""
+        is_first = self._is_first(sent)
+        self._sent.pop(sent.number, None)
+        self.is_exclusive = False
+        if is_first:
+            self._next()
+
+    def _is_first(self, sent: _Sent) -> bool:
+        return next(iter(self._sent), None) == sent.number
+
+    def _next(self) -> None:
+        """Whoever is first now is who the process works for."""
+        for sent in self._sent.values():
+            self._began = self._loop.time()
+            self.session_key.identity = sent.call.session
             return
-        if data:
-            self._buffer.clear()
-            self._on_frame(data)
+        self.session_key.identity = None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._is_connected = False
+    def _watch(self, number: int) -> None:
+        """Take back what waits behind call `number` if that still runs; look again as long as anything waits."""
+        first = next(iter(self._sent), 0)
+        if first == number:
+            self._take_back()
+        self._is_watching = len(self._sent) > 1 and self._ours is not None
+        if self._is_watching:
+            self._loop.call_later(_PATIENCE, self._watch, first)
+
+    def _take_back(self) -> None:
+        """Have every call that the process hasn't taken yet sent to somebody else."""
+        while self._theirs is not None:
+            try:
+                size, ancillary, _, _ = self._theirs.recvmsg_into(
+                    [self._buffer], protocol.ANCILLARY, socket.MSG_DONTWAIT
+                )
+            except OSError:
+                return
+            for descriptor in protocol.descriptors(ancillary):
+                os.close(descriptor)
+            if not size:
+                return
+            sent = self._sent.get(HEADER.unpack_from(self._buffer)[3])
+            if sent is not None:
+                self._end(sent)
+                if not sent.pending.done():
+                    sent.pending.set_exception(TakenBack())
+
+    def _give_up(self, sent: _Sent) -> None:
+        """Nobody waits for `sent` any more."""
+        if sent.number in self._sent:
+            self._receive()
+            self._take_back()
+            if sent.number in self._sent:
+                self.kill()
+                self._end(sent)
+
+    def _overrun_call(self, sent: _Sent) -> None:
+        """The time of `sent` is over."""
+        self._receive()
+        if sent.pending.done():
+            return
+        self._take_back()
+        if sent.number in self._sent:
+            self.kill()
+            self._read_output(DRAIN_READS)
+            self._end(sent)
+            timeout = sent.call.timeout
+            sent.pending.set_exception(self._timed_out(f"stopped at the call's timeout of {timeout:g} s", timeout))
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        """Take the answers that have come."""
+        for _ in range(_MOST_READS):
+            if self._ours is None:
+                return
+            try:
+                size, ancillary, flags, _ = self._ours.recvmsg_into([self._buffer], protocol.ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError:
+                size, ancillary, flags = 0, [], 0
+            attached = protocol.descriptors(ancillary) if ancillary else []
+            try:
+                body = self._body(size, flags, attached)
+            finally:
+                for descriptor in attached:
+                    with contextlib.suppress(OSError):
+                        os.close(descriptor)
+            if body is None:
+                if size:
+                    self._break()
+                else:
+                    self._hung_up()
+                return
+            self._on_frame(body)
+            if not self._sent:
+                return
+
+    def _hung_up(self) -> None:
+        """The process has closed its end: it can't answer any more, and doesn't stay."""
         self.is_alive = False
-        if self._process is not None and self._process.returncode is not None:
-            self._finish()
-        else:
-            # An algorithm that closes our socket, or hangs at exit, doesn't stay.
-            self._loop.call_later(GRACE, self.kill)
+        if self._ours is not None:
+            self._loop.remove_reader(self._ours)
+        self._loop.call_later(GRACE, self.kill)
 
-    def _frame_is_whole(self) -> bool:
-        if len(self._buffer) < HEADER.size:
-            return False
-        length: int = HEADER.unpack_from(self._buffer)[3]
-        if length > self.launch.max_result + SLACK:
-            self._break()
-            return False
-        return len(self._buffer) >= HEADER.size + length
+    def _body(self, size: int, flags: int, attached: list[int]) -> bytes | None:
+        """The body of the packet in the buffer; None if it isn't one that a worker may send."""
+        if size < HEADER.size or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            return None
+        _, _, where, _, length, _ = HEADER.unpack_from(self._buffer)
+        if where == protocol.INLINE and not attached:
+            return bytes(self._buffer[HEADER.size : size]) if length == size - HEADER.size else None
+        if len(attached) != 1 or size != HEADER.size or length > self.launch.max_result + SLACK:
+            return None
+        if not stat.S_ISREG(os.fstat(attached[0]).st_mode):
+            return None
+        body = protocol.read_file(attached.pop(), length)
+        return body if len(body) == length else None
 
-    def _on_frame(self, frame: bytes) -> None:
-        kind, content_type, number, length, seconds = HEADER.unpack_from(frame)
-        body = frame[HEADER.size :]
-        pending: asyncio.Future[Any] | None = self._pending
-        if pending is None or pending.done() or number != self._number or len(body) != length:
+    def _on_frame(self, body: bytes) -> None:
+        kind, content_type, _, number, _, seconds = HEADER.unpack_from(self._buffer)
+        if kind in (protocol.READY, protocol.UNLOADED):
+            self._on_loaded(kind, body)
+            return
+        sent = next(iter(self._sent.values()), None)
+        if sent is None or sent.number != number:
             self.kill()  # nobody asked: the algorithm got hold of the socket
             return
-        self._read_output(DRAIN_READS)
+        self._end(sent)
+        stdout = ""
+        if sent.call.wants_output:
+            self._read_output(DRAIN_READS)
+            stdout = self._take_output()
+        elif self._printed:
+            self._take_output()
+        pending = sent.pending
+        if pending.done():
+            return
         try:
             if kind == protocol.DONE:
                 kind_name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]
-                pending.set_result(Result(kind_name, body, seconds, self._take_output()))
-            elif kind == protocol.READY:
-                pending.set_result(None)
+                pending.set_result(Result(kind_name, body, seconds, stdout))
             elif kind == protocol.INVALID:
                 pending.set_exception(InvalidInput(body.decode("utf-8", "replace")))
             else:
-                failure = _decode_failure(body)
-                pending.set_exception(
-                    CallFailure(
-                        failure.message, failure.error_type, failure.stacktrace, seconds, self._take_output()
-                    )
-                )
+                pending.set_exception(_failure(body, seconds, stdout))
         except (msgspec.MsgspecError, IndexError):
+            pending.set_exception(CallFailure("the worker process broke the protocol", "SystemError"))
             self._break()
+
+    def _on_loaded(self, kind: int, body: bytes) -> None:
+        pending: asyncio.Future[Any] | None = self._pending
+        if pending is None or pending.done():
+            self.kill()
+            return
+        self._read_output(DRAIN_READS)
+        if kind == protocol.READY:
+            pending.set_result(None)
+            return
+        try:
+            pending.set_exception(_failure(body, 0.0, self._take_output()))
+        except msgspec.MsgspecError:
+            self._break()
+
+
+def _failure(body: bytes, seconds: float, stdout: str) -> CallFailure:
+    failure = _decode_failure(body)
+    return CallFailure(failure.message, failure.error_type, failure.stacktrace, seconds, stdout)

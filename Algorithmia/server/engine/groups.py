@@ -8,13 +8,21 @@ import collections
 from .base import Build, Call, CallFailure
 from .worker import Worker
 
+# What is known of an algorithm after so many calls, of which the latest count most, decides whether it is quick.
+_SAMPLES = 5
+_WEIGHT = 0.2
+_QUICK = 0.002
+# How much may be waiting at a worker: calls, and seconds that they are expected to take.
+_MOST_AHEAD = 64
+_HORIZON = 0.02
+_MOST_BYTES = 16 * 1024
 
 class Group:
     """The workers of one build and calling account, and the calls that wait for one."""
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.workers: dict[Worker, str] = {}  # those that have loaded -> session key
+        self.workers: set[Worker] = set()  # those that have loaded
         self.idle: list[Worker] = []  # the one used last is at the end
         self.starting = 0
         self.waiting: collections.deque[Waiter] = collections.deque()
@@ -22,6 +30,9 @@ class Group:
         self.failures = 0
         self.retry_at = 0.0
         self.generation = 0  # counts the times that its workers had to be replaced
+        self.last_used: Worker | None = None
+        self._mean = 0.0  # seconds of a call, of late
+        self._seen = 0
 
     @property
     def size(self) -> int:
@@ -30,6 +41,35 @@ class Group:
     @property
     def is_unused(self) -> bool:
         return not self.size and not self.waiting
+
+    def note(self, seconds: float) -> None:
+        """A call took so long."""
+        self._seen += 1
+        self._mean += (seconds - self._mean) * _WEIGHT
+
+    def note_long(self) -> None:
+        """A call took so long that others could not wait for it."""
+        self._seen, self._mean = 0, _QUICK
+
+    def quick_worker(self, call: Call) -> Worker | None:
+        """The worker that is busy with other calls and will have answered them before another could be woken up."""
+        worker = self.last_used
+        return worker if worker is not None and self.takes_more(worker, call) else None
+
+    def takes_more(self, worker: Worker, call: Call) -> bool:
+        """Whether `call` may be sent to the busy `worker`."""
+        return (
+            self._seen >= _SAMPLES
+            and self._mean < _QUICK
+            and worker.takes_several
+            and not worker.is_exclusive
+            and 0 < worker.in_flight < min(_MOST_AHEAD, _HORIZON / max(self._mean, 1e-6))
+            and worker.is_alive
+            and worker.generation == self.generation
+            and not call.wants_output
+            and len(call.body) <= _MOST_BYTES
+            and worker.running_for < _QUICK
+        )
 
 
 class Waiter:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..identity import SessionKey
 from ..settings import Settings
 from . import doorway
 from .base import Build
@@ -23,6 +24,7 @@ class Launch:
     """What a worker starts. The worker adds its descriptors to `confinement`, and the runner's own arguments.
 
     directory  the worker's private one outside, removed when it ends
+    session_key  what the process reaches the platform with
     fifo       where the process's answers come from, if it speaks the documented protocol
     adopt      serves the process's requests to the platform, where its network is its own; sizes in bytes
     """
@@ -31,6 +33,7 @@ class Launch:
     confinement: Confinement
     sandbox: Sandbox
     directory: Path
+    session_key: SessionKey
     max_result: int
     max_output: int
     fifo: str = ""
@@ -48,7 +51,7 @@ def prepare(
     sandbox: Sandbox,
     work: Path,
     address: str,
-    key: str,
+    key: SessionKey,
     secrets: Mapping[str, str],
     adopt: Adopt | None,
 ) -> Launch:
@@ -74,7 +77,7 @@ def prepare(
         "HOME": home,
         "TMPDIR": home,
         "ALGORITHMIA_API": address,
-        "ALGORITHMIA_API_KEY": key,
+        "ALGORITHMIA_API_KEY": key.text,
         "ALGORITHMIA_HOME": os.path.join(home, ".algorithmia"),
         # For programs that the algorithm starts; the worker itself gets flags.
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -100,6 +103,7 @@ def prepare(
         ),
         sandbox=sandbox,
         directory=directory,
+        session_key=key,
         max_result=settings.max_result_bytes,
         max_output=settings.max_stdout_bytes,
         fifo=fifo,

@@ -3,6 +3,10 @@
 A call takes the worker that became idle last; if there is none it waits in line while another is started, up to the
 limit per build and account. Calls made by algorithms go first and may exceed the limit: whoever waits for them holds a
 worker, so nesting could otherwise come to a standstill.
+
+An algorithm that answers within a millisecond or two spends most of a call on waking up, and so does the server. Its
+calls are sent to one worker ahead of time, as many as it can answer soon; others are started only for calls that have
+really waited (`groups.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ..identity import Identity
+from ..identity import Identity, SessionKey
 from ..settings import Settings
 from .base import Build, Call, CallFailure, Result
 from .doorway import Adopt
@@ -23,24 +27,22 @@ from .groups import Group, Waiter, again
 from .launch import prepare
 from .sandbox import Sandbox, Unconfined
 from .stdio_worker import StdioWorker
-from .worker import TIMED_OUT, Worker
+from .worker import TIMED_OUT, TakenBack, Worker
 
 log = logging.getLogger("algorithmia.engine")
 
 _LOWEST_TOTAL = 32
 _BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
+# A call waits so long for a worker that is busy, and for the first one to load, before another is started for it.
+_PATIENCE, _LONGEST_PATIENCE = 0.03, 0.25
 
 
 class Sessions(Protocol):
     """The part of `auth.SessionKeys` that the engine uses."""
 
-    def issue(self) -> str: ...
+    def issue(self) -> SessionKey: ...
 
-    def bind(self, key: str, identity: Identity) -> None: ...
-
-    def unbind(self, key: str) -> None: ...
-
-    def revoke(self, key: str) -> None: ...
+    def revoke(self, key: SessionKey) -> None: ...
 
 
 class LocalPool:
@@ -88,17 +90,21 @@ class LocalPool:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.timeout
         group = self._group(call.build, call.session)
-        worker = self._take_idle(group) or await self._wait(group, call, deadline)
-        while not worker.is_alive:  # it ended between being handed over and now
-            self._release(group, worker)
-            worker = self._take_idle(group) or await self._wait(group, call, deadline)
-        session_key = group.workers[worker]
-        self._sessions.bind(session_key, call.session)
-        try:
-            return await worker.call(call.content_type, call.body, deadline - loop.time(), call.timeout)
-        finally:
-            self._sessions.unbind(session_key)
-            self._release(group, worker)
+        while True:
+            worker = group.quick_worker(call) or self._take_idle(group) or await self._wait(group, call, deadline)
+            if not worker.is_alive:  # it ended between being handed over and now
+                self._release(group, worker)
+                continue
+            group.last_used = worker
+            try:
+                result = await worker.call(call, deadline - loop.time())
+            except TakenBack:
+                group.note_long()
+            else:
+                group.note(result.duration)
+                return result
+            finally:
+                self._release(group, worker)
 
     async def warm(self, build: Build, session: Identity) -> str:
         """Start a worker that waits for calls; see `Engine.warm`."""
@@ -177,7 +183,10 @@ class LocalPool:
             group.waiting.appendleft(waiter)
         else:
             group.waiting.append(waiter)
-        self._grow(group)
+        if waiter.is_child or not group.size:
+            self._grow(group)
+        else:
+            loop.call_later(_PATIENCE, self._grow_for, group, waiter, loop.time() + _LONGEST_PATIENCE)
         timer = loop.call_at(deadline, self._expire, group, waiter)
         try:
             return await waiter.future
@@ -212,6 +221,12 @@ class LocalPool:
         """`worker` has nothing to do: give it to the next call in line, keep it, or let it go."""
         if worker not in group.workers:
             return
+        if worker.in_flight and worker.is_alive:
+            waiter = self._next_waiter(group)
+            if waiter is not None and group.takes_more(worker, waiter.call):
+                group.waiting.popleft()
+                waiter.future.set_result(worker)
+            return
         if not worker.is_alive or self._is_closed:
             self._forget(group, worker)
             self._grow(group)
@@ -235,9 +250,9 @@ class LocalPool:
             self._feed()
 
     def _forget(self, group: Group, worker: Worker) -> None:
-        key = group.workers.pop(worker, None)
-        if key is not None:
-            self._sessions.revoke(key)
+        if worker in group.workers:
+            group.workers.discard(worker)
+            self._sessions.revoke(worker.session_key)
         if worker in group.idle:
             group.idle.remove(worker)
 
@@ -256,6 +271,16 @@ class LocalPool:
                 self._grow(group)
 
     # -- starting -----------------------------------------------------------------------------------------------
+
+    def _grow_for(self, group: Group, waiter: Waiter, latest: float) -> None:
+        """`waiter` has waited for a moment; the first worker may yet take it, if it has only just been started."""
+        if waiter.future.done() or self._is_closed:
+            return
+        loop = asyncio.get_running_loop()
+        if not group.workers and group.starting and loop.time() < latest:
+            loop.call_later(_PATIENCE, self._grow_for, group, waiter, latest)
+        else:
+            self._grow(group)
 
     def _grow(self, group: Group) -> None:
         """Start workers for the calls in line, as far as the limits allow."""
@@ -307,7 +332,7 @@ class LocalPool:
         key = self._sessions.issue()
         worker: Worker | None = None
         try:
-            self._sessions.bind(key, session)
+            key.identity = session
             generation = group.generation
             secrets = await self._secrets(group.build)
             launch = prepare(
@@ -327,9 +352,9 @@ class LocalPool:
                 raise
             log.exception("can't start a worker")
             raise CallFailure(f"can't start the algorithm's process: {problem}", "SystemError") from problem
-        self._sessions.unbind(key)
+        key.identity = None
         group.starting -= 1
-        group.workers[worker] = key
+        group.workers.add(worker)
         return worker, printed
 
     async def _secrets(self, build: Build) -> Mapping[str, str]:

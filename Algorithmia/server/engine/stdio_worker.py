@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from .base import CallFailure, ContentType, Result
+from .base import Call, CallFailure, Result
 from .launch import Launch
 from .stdio_protocol import READY, ProtocolError, Value, parse_answer, request_line, too_large
 from .worker import CHUNK, DRAIN_READS, SLACK, Link, Worker
@@ -37,16 +37,29 @@ class StdioWorker(Worker):
         # Base64 is a third longer, and texts may be escaped.
         self._most = 2 * launch.max_result + SLACK
 
-    async def call(self, content_type: ContentType, body: bytes, seconds: float, timeout: float) -> Result:
+    @property
+    def in_flight(self) -> int:
+        return int(self.session_key.identity is not None)
+
+    @property
+    def running_for(self) -> float:
+        return self._duration() if self.in_flight else 0.0
+
+    async def call(self, call: Call, seconds: float) -> Result:
         """See `Worker.call`."""
-        line = request_line(content_type, body)
+        line = request_line(call.content_type, call.body)
         self._read_answer()  # what came too late, or twice, must not be taken for this call's
         pending = self._ask()
         self._begin()
         self._asked_at = self._loop.time()
         self._unsent = memoryview(line)
-        self._send()
-        result: Result = await self._answer(pending, seconds, f"stopped at the call's timeout of {timeout:g} s")
+        self.session_key.identity = call.session
+        try:
+            self._send()
+            reason = f"stopped at the call's timeout of {call.timeout:g} s"
+            result: Result = await self._answer(pending, seconds, reason)
+        finally:
+            self.session_key.identity = None
         return result
 
     # -- Worker -------------------------------------------------------------------------------------------------

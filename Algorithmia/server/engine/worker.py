@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .base import CallFailure, ContentType, Result
+from .base import Call, CallFailure, Result
 from .doorway import Doorway
 from .launch import Launch
 
@@ -50,14 +50,24 @@ class Link:
     stdin: int = subprocess.DEVNULL
 
 
-class Worker(ABC):
-    """One process. Make it, `start` it, `call` it as often as you like but once at a time, then `retire` or `kill` it.
+class TakenBack(Exception):
+    """The worker has not begun the call, and won't: give it to another."""
 
-    on_end  called once, when the process has ended and everything of it is gone
+
+class Worker(ABC):
+    """One process. Make it, `start` it, `call` it, then `retire` or `kill` it.
+
+    on_end         called once, when the process has ended and everything of it is gone
+    session_key    the key that the process holds: it acts for the caller of the call that runs
+    takes_several  whether calls may be sent to it while it runs one; it begins them in order
     """
+
+    takes_several = False
+    is_exclusive = False  # runs a call whose output is wanted: nothing may be sent behind it
 
     def __init__(self, launch: Launch, on_end: Callable[[Worker], None]) -> None:
         self.launch = launch
+        self.session_key = launch.session_key
         self.is_alive = False
         self.idle_since = 0.0
         self.generation = 0
@@ -106,11 +116,22 @@ class Worker(ABC):
             log.debug("output of load", extra={"project": str(self.launch.project), "output": printed[:2000]})
         return printed
 
+    @property
     @abstractmethod
-    async def call(self, content_type: ContentType, body: bytes, seconds: float, timeout: float) -> Result:
-        """Run one call, at most `seconds` from now; `timeout` is what the caller asked for, to be told.
+    def in_flight(self) -> int:
+        """How many calls it runs or has waiting."""
 
-        Raises CallFailure or InvalidInput. Cancelling, or running out of time, kills the process.
+    @property
+    @abstractmethod
+    def running_for(self) -> float:
+        """Seconds since the call that runs began; 0 if none does."""
+
+    @abstractmethod
+    async def call(self, call: Call, seconds: float) -> Result:
+        """Run one call, which has to end `seconds` from now.
+
+        Raises CallFailure, InvalidInput, or TakenBack if it was not begun. Cancelling it, or its running out of time,
+        kills the process if it has begun.
         """
 
     def retire(self) -> None:
@@ -183,11 +204,10 @@ class Worker(ABC):
     def _overrun(self, reason: str, began: float) -> None:
         self.kill()
         self._read_output(DRAIN_READS)
-        self._settle_failure(
-            CallFailure(
-                f"{TIMED_OUT} ({reason})", "TimeoutError", None, self._loop.time() - began, self._take_output()
-            )
-        )
+        self._settle_failure(self._timed_out(reason, self._loop.time() - began))
+
+    def _timed_out(self, reason: str, seconds: float) -> CallFailure:
+        return CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError", None, seconds, self._take_output())
 
     def _settle_failure(self, failure: CallFailure) -> None:
         if self._pending is not None and not self._pending.done():

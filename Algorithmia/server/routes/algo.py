@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..app import Route, header_text, platform_of, request_id_of
+from ..app import ASGIResponse, Route, Shortcut, header_text, platform_of, request_id_of
 from ..auth import require_standard
 from ..engine.base import ContentType
 from ..errors import ApiProblem, BadRequest, Code, TooLarge, UnsupportedMediaType
-from ..services.algorithms import Reference
+from ..identity import Identity
+from ..services.algorithms import Reference, Resolved
 from ..services.call_documents import DEFAULT, RAW, VOID, Answer, CallOptions
+
+if TYPE_CHECKING:
+    from ..platform import Platform
+
+Receive = Callable[[], Awaitable[Any]]
 
 _MAX_TIMEOUT = 3000.0
 _MAX_CACHED = 1024
 _OUTPUTS = (DEFAULT, RAW, VOID)
+_MOST_KNOWN = 4096
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 _PREFIX = re.compile(r"/*(?:algo:/+)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -77,17 +87,33 @@ async def preflight(request: Request) -> Response:
 
 async def _call(request: Request, origin: str | None) -> Answer:
     platform = platform_of(request)
+    known_calls = platform.known_calls
+    state = known_calls.state() if known_calls is not None and origin is None else None
     identity = await platform.authenticator.authenticate(request)
     require_standard(identity)
     options = parse_options(request.scope["query_string"])
     resolved = await platform.invoker.admit(parse_reference(request.scope["tail"]), identity, origin)
     headers = request.headers
     content_type = parse_content_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
-    body = await _read_body(request, platform.settings.max_input_bytes)
-    work = platform.invoker.invoke(resolved, identity, options, content_type, body, request_id_of(request))
+    call = KnownCall(identity, resolved, options, content_type)
+    if known_calls is not None and state is not None:
+        known_calls.remember(request.scope, call, state)
+    announced = headers.get("content-length", "")
+    size = int(announced) if announced.isdigit() else 0
+    limit = platform.settings.max_input_bytes
+    if size > limit * _PATIENCE or (size > limit and "expect" in headers):
+        raise _too_large(limit, size)
+    return await _run(platform, call, request.receive, request_id_of(request))
+
+
+async def _run(platform: Platform, known: KnownCall, receive: Receive, request_id: str) -> Answer:
+    """Read the input and run the call. Raises ClientDisconnect when the client goes away before it has its answer."""
+    options = known.options
+    body = await _read_body(receive, platform.settings.max_input_bytes)
+    work = platform.invoker.invoke(known.resolved, known.identity, options, known.content_type, body, request_id)
     if options.output == VOID:
         return await work
-    listener = _DisconnectListener(request)
+    listener = _DisconnectListener(receive)
     try:
         return await work
     except asyncio.CancelledError:
@@ -98,12 +124,77 @@ async def _call(request: Request, origin: str | None) -> Answer:
         listener.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class KnownCall:
+    """A call but for its input: everything that its head says, looked up and allowed."""
+
+    identity: Identity
+    resolved: Resolved
+    options: CallOptions
+    content_type: ContentType
+
+
+class KnownCalls:
+    """Calls like earlier ones, recognized by their heads as they were sent.
+
+    An entry counts for as long as neither keys nor algorithms have changed.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._entries: dict[tuple[bytes, ...], KnownCall] = {}
+        self._state = (-1, -1)
+
+    def shortcut(self, scope: Any) -> Shortcut | None:
+        """How to answer the request of `scope`, if it is a call like an earlier one."""
+        if scope["method"] != "POST":
+            return None
+        key = _head(scope)
+        known = self._entries.get(key) if key is not None else None
+        if known is None or self._state != self.state():
+            return None
+
+        async def answer(scope: Any, receive: Receive) -> ASGIResponse:
+            scope["account"] = known.identity.account.username
+            return _response(await _run(self._platform, known, receive, scope["request_id"]))
+
+        return answer
+
+    def remember(self, scope: Any, call: KnownCall, state: tuple[int, int]) -> None:
+        """`call` is what the head of `scope` asks for; `state` is what `state` said before that was looked up."""
+        key = _head(scope)
+        # Keys of running algorithms mean something else each time.
+        if key is None or call.identity.call is not None or call.resolved.needs_build or state != self.state():
+            return
+        if state != self._state or len(self._entries) >= _MOST_KNOWN:
+            self._entries.clear()
+            self._state = state
+        self._entries[key] = call
+
+    def state(self) -> tuple[int, int]:
+        """Changes whenever keys or algorithms do."""
+        return self._platform.authenticator.generation, self._platform.algorithms.generation
+
+
+def _head(scope: Any) -> tuple[bytes, ...] | None:
+    """What of a request's head decides about a call; None if it has anything that is looked at more closely."""
+    authorization = content_type = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"content-encoding" or name == b"expect" or (name == b"content-length" and len(value) > 7):
+            return None
+    return scope["raw_path"], scope["query_string"], authorization, content_type
+
+
 class _DisconnectListener:
     """Cancels the running task when its client goes away. Made once the request's body has been read."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, receive: Receive) -> None:
         self.has_left = False
-        self._request = request
+        self._receive = receive
         self._task = asyncio.current_task()
         self._listening: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(_LISTEN_AFTER, self._start)
@@ -112,7 +203,7 @@ class _DisconnectListener:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
+        while (await self._receive())["type"] != "http.disconnect":
             pass
         self.has_left = True
         if self._task is not None:
@@ -203,16 +294,12 @@ def parse_content_type(header: str, encoding: str) -> ContentType:
     return kind
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is known to have more than `limit` bytes, and ClientDisconnect."""
-    announced = request.headers.get("content-length", "")
-    size = int(announced) if announced.isdigit() else 0
-    if size > limit * _PATIENCE or (size > limit and "expect" in request.headers):
-        raise _too_large(limit, size)
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is known to be far beyond `limit` bytes, and ClientDisconnect."""
     chunks: list[bytes] = []
     read = 0
     while True:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect()
         chunk = message.get("body", b"")
@@ -220,7 +307,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
         if read <= limit:
             chunks.append(chunk)
         elif read > limit * _PATIENCE:
-            raise _too_large(limit, size)
+            raise _too_large(limit, 0)
         else:
             chunks.clear()
         if not message.get("more_body", False):

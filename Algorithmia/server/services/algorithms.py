@@ -117,6 +117,11 @@ class Algorithms:
                 record.resolved[reference.version, is_owner] = resolved
         return resolved
 
+    @property
+    def generation(self) -> int:
+        """Changes whenever `resolve` may find something else than before."""
+        return self._generation
+
     def invalidate(self) -> None:
         """Forget what was found: an algorithm, its settings, versions or builds have changed. Any thread may call."""
         with self._lock:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..engine.base import Build, Call, CallFailure, ContentType, Engine, InvalidInput, Result
 from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
 from ..identity import SESSION_KEY, Account, CallContext, Identity, KeyPermissions
+from ..request_ids import new_uuid
 from ..settings import Settings
 from . import call_documents
 from .algorithms import Algorithms, Reference, Resolved
@@ -122,7 +122,7 @@ class Invoker:
             raise Unavailable("the platform is shutting down")
         tree = self._enter(identity)
         session = self._session(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
-        call = Call(resolved.build, content_type, body, options.timeout, session, request_id)
+        call = Call(resolved.build, content_type, body, options.timeout, session, request_id, options.stdout)
         if options.output == VOID:
             task = asyncio.get_running_loop().create_task(self._run_unattended(call, resolved, tree, identity))
             self._keep(task)
@@ -146,7 +146,7 @@ class Invoker:
 
         While it loads, the algorithm acts for its owner. Raises CallFailure if it doesn't load.
         """
-        tree = _Tree(owner.id, str(uuid.uuid4()))
+        tree = _Tree(owner.id, new_uuid())
         tree.active = 1
         self._trees[tree.session_id] = tree
         try:
@@ -212,7 +212,7 @@ class Invoker:
                     "try again when one has ended"
                 )
             self._in_flight[account_id] = running + 1
-            tree = _Tree(account_id, str(uuid.uuid4()))
+            tree = _Tree(account_id, new_uuid())
             self._trees[tree.session_id] = tree
         else:
             found = self._trees.get(identity.call.session_id)

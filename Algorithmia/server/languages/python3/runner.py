@@ -50,7 +50,8 @@ class Connection:
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)  # programs that the algorithm starts have no business here
-        self._socket = socket.socket(fileno=descriptor)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor)
+        self._buffer = bytearray(protocol.MAX_PACKET)
         self._owner = os.getpid()
 
     def send(
@@ -59,34 +60,18 @@ class Connection:
         """Send one frame; nothing from a process that the algorithm forked."""
         if os.getpid() != self._owner:
             os._exit(1)
-        header = protocol.frame_header(kind, content_type, number, len(body), seconds)
-        if len(body) < 65536:
-            self._socket.sendall(header + body)
-        else:
-            self._socket.sendall(header)
-            self._socket.sendall(body)
+        protocol.send(self._socket, kind, content_type, number, body, seconds)
 
     def receive(self) -> Optional[Tuple[str, int, bytes]]:
         """``(content type, call number, body)`` of the next call; None when the server has gone."""
-        size = protocol.HEADER.size
-        data = b""
-        while len(data) < size:
-            chunk = self._socket.recv(65536)
-            if not chunk:
-                return None
-            data += chunk
-        _, content_type, number, length, _ = protocol.HEADER.unpack_from(data)
-        body = data[size:]
-        if len(body) < length:
-            buffer = bytearray(length)
-            buffer[: len(body)] = body
-            view, filled = memoryview(buffer), len(body)
-            while filled < length:
-                count = self._socket.recv_into(view[filled:])
-                if not count:
-                    return None
-                filled += count
-            body = bytes(buffer)
+        size, ancillary, _, _ = self._socket.recvmsg_into([self._buffer], protocol.ANCILLARY)
+        if not size:
+            return None
+        _, content_type, where, number, length, _ = protocol.HEADER.unpack_from(self._buffer)
+        if where == protocol.INLINE:
+            body = bytes(self._buffer[protocol.HEADER.size : size])
+        else:
+            body = protocol.read_file(protocol.descriptors(ancillary)[0], length)
         return protocol.CONTENT_TYPES[content_type], number, body
 
 
