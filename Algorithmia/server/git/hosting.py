@@ -15,7 +15,8 @@ from ..db.database import Database
 from ..errors import Code, NotAuthorized, NotFound
 from ..identity import STANDARD_KEY, Identity
 from ..services import versions
-from ..services.algorithm_access import PUBLIC, AlgorithmAccess, Viewed, require_owner, require_source
+from ..services.algorithm_access import AlgorithmAccess, Viewed, require_owner, require_source
+from ..services.algorithm_settings import PUBLIC
 from .repositories import Repositories
 from .sources import directory_contents
 

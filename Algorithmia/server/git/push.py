@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import ApiProblem
 from ..services.algorithm_access import Viewed
+from ..services.build_records import FAILED, SUCCEEDED
 from .news import Update
 from .repositories import BRANCH
 
@@ -56,12 +57,12 @@ async def _pushed(platform: Platform, viewed: Viewed, updates: list[Update]) -> 
         if piece:
             yield piece
     row = await run_in_threadpool(platform.builds.get, viewed.id, build_id)
-    if row is not None and row.status == "succeeded":
+    if row is not None and row.status == SUCCEEDED:
         yield (
             f"\nCall it:     algo run {reference}/{commit} -d INPUT\n"
             f"Publish it:  algo publish {reference} --minor\n"
         ).encode()
-    elif row is not None and row.status == "failed":
+    elif row is not None and row.status == FAILED:
         yield b"\nThe push is stored, but its build failed. Change the source and push again.\n"
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from ..app import json_response, platform_of
 from ..errors import BadRequest, Code, NotFound, TooLarge
 from ..services.algorithm_access import Viewed
-from ..services.algorithm_documents import IN_PROGRESS
+from ..services.build_records import IN_PROGRESS
 from .algorithm_paths import Asked, Path, owned, page_of, page_response, readable
 from .parsing import flag, read_json
 

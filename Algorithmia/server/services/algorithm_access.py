@@ -17,8 +17,7 @@ from ..db import schema
 from ..db.database import Database
 from ..errors import Code, NotAuthorized, NotFound
 from ..identity import Identity
-
-PUBLIC = "public"
+from .algorithm_settings import PUBLIC
 
 # Anything else is not worth a look into the database.
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
@@ -56,7 +55,7 @@ class AlgorithmAccess:
 
     def find(self, owner: str, name: str, identity: Identity) -> Viewed:
         """The algorithm OWNER/NAME, or, with an empty `owner`, the one whose id is `name`. Raises NotFound (1000)."""
-        if not _is_possible(owner, name):
+        if not is_possible(owner, name):
             raise _not_found(owner, name)
         algorithms, accounts, versions = schema.algorithms, schema.accounts, schema.versions
         condition = (
@@ -101,7 +100,8 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def _is_possible(owner: str, name: str) -> bool:
+def is_possible(owner: str, name: str) -> bool:
+    """Whether there could be an algorithm OWNER/NAME or, with an empty `owner`, one whose id is `name`."""
     return is_name(owner) and is_name(name) if owner else is_id(name)
 
 

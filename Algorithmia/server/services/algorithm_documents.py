@@ -19,11 +19,10 @@ from ..db.values import iso_time
 from ..errors import BadRequest, Code, NotAuthorized, NotFound
 from .algorithm_access import Viewed, is_id
 from .algorithm_settings import PRIVATE, PUBLIC
+from .build_records import FAILED, IN_PROGRESS, SUCCEEDED
 from .versions import format_number
 
 Document = dict[str, Any]
-
-SUCCEEDED, FAILED, IN_PROGRESS = "succeeded", "failed", "in-progress"
 
 INTERNAL_SCM: Document = {"id": "internal", "provider": "internal", "default": True, "enabled": True}
 

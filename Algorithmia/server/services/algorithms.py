@@ -6,7 +6,6 @@ What is found is kept in memory, with all versions of the algorithm; whoever cha
 from __future__ import annotations
 
 import os
-import re
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,15 +24,12 @@ from ..languages.python3.language import own_runtime
 from ..settings import Settings
 from . import bundled, versions
 from .accounts import Accounts
+from .algorithm_access import is_possible
+from .algorithm_settings import PUBLIC
+from .build_records import CATALOG, SUCCEEDED
 from .runtimes import Runtimes
 
-PUBLIC = "public"
-SUCCEEDED = "succeeded"
-
 _CACHE_SIZE = 4096
-# Anything else is not worth a look into the database.
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ class Algorithms:
         key = (reference.owner, reference.name) if not reference.id else ("", reference.id)
         record = self._cache.get(key)
         if record is None:
-            if not _is_possible(*key):
+            if not is_possible(*key):
                 raise _not_found(reference)
             record = await run_in_threadpool(self._load, key)
             if record is None:
@@ -158,7 +154,7 @@ class Algorithms:
                 sa.select(builds)
                 .where(
                     builds.c.algorithm_id == row.id,
-                    sa.or_(builds.c.status == SUCCEEDED, builds.c.artifact.startswith(bundled.CATALOG)),
+                    sa.or_(builds.c.status == SUCCEEDED, builds.c.artifact.startswith(CATALOG)),
                 )
                 .order_by(builds.c.started_at)
             ).all()
@@ -198,8 +194,8 @@ class Algorithms:
         return record
 
     def _build(self, row: Any, algorithm: Any, settings: dict[str, Any]) -> Build:
-        if row.artifact.startswith(bundled.CATALOG):
-            path = catalog.ROOT / row.artifact.removeprefix(bundled.CATALOG)
+        if row.artifact.startswith(CATALOG):
+            path = catalog.ROOT / row.artifact.removeprefix(CATALOG)
         else:
             path = self._state / row.artifact
         runtime = self._runtimes.unpack(row.runtime) if row.runtime else self._runtimes.located(own_runtime())
@@ -247,12 +243,6 @@ def _resolved(
 ) -> Resolved:
     visible = is_owner or settings.get("source_visibility") == "open"
     return Resolved(build, settings, version, visible, record.account_id, needs_build)
-
-
-def _is_possible(owner: str, name: str) -> bool:
-    if not owner:
-        return _ID.fullmatch(name) is not None
-    return _NAME.fullmatch(owner) is not None and _NAME.fullmatch(name) is not None
 
 
 def _not_found(reference: Reference) -> NotFound:

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from . import build_tree
-from .build_records import SUCCEEDED, BuildRecords, is_id
+from .algorithm_access import is_id
+from .build_records import SUCCEEDED, BuildRecords
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _TAIL = 8192  # more than the last line of a log

@@ -19,11 +19,11 @@ from ..db.database import Database
 from ..db.values import new_id, now_ms
 from ..errors import BadRequest, Code, NotFound
 from ..identity import Account
+from .algorithm_access import is_id
 
 IN_PROGRESS, SUCCEEDED, FAILED, UNBUILT = "in-progress", "succeeded", "failed", "unbuilt"
 
-CATALOG = "catalog:"
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+CATALOG = "catalog:"  # begins the artifact of a build whose files are the catalog's
 _MARKER = re.compile(r"(\d{1,15})\.([0-9a-f-]{36})")
 
 
@@ -35,11 +35,6 @@ class Subject:
     owner: Account
     name: str
     settings: dict[str, Any]
-
-
-def is_id(text: str) -> bool:
-    """Whether `text` looks like a build's id, and so may become part of a path."""
-    return _ID.fullmatch(text) is not None
 
 
 class BuildRecords:

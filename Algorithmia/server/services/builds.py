@@ -24,10 +24,11 @@ from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem
 from ..settings import Settings
 from . import build_files, build_tree
+from .algorithm_access import is_id
 from .build_commands import Commands, whole
 from .build_log import BuildLog
 from .build_queue import BuildQueue, Job, Place
-from .build_records import IN_PROGRESS, SUCCEEDED, BuildRecords, is_id
+from .build_records import IN_PROGRESS, SUCCEEDED, BuildRecords
 from .building import Made, Order, Workshop
 from .runtimes import Runtimes
 

@@ -16,13 +16,11 @@ from .. import catalog
 from ..db import schema
 from ..db.values import new_id, now_ms
 from ..identity import Account
+from .algorithm_settings import PUBLIC
+from .build_records import CATALOG, SUCCEEDED, UNBUILT
 
-CATALOG = "catalog:"  # begins the artifact of a build whose files are the catalog's
-
-_UNBUILT, _SUCCEEDED = "unbuilt", "succeeded"
-_PUBLIC = "public"
 _SETTINGS = {
-    "algorithm_callability": _PUBLIC,
+    "algorithm_callability": PUBLIC,
     "source_visibility": "open",
     "license": "mit",
     "network_access": "full",
@@ -91,7 +89,7 @@ def _build(
     is_ready = not project.dependencies()
     now = now_ms()
     fresh = {
-        "status": _SUCCEEDED if is_ready else _UNBUILT,
+        "status": SUCCEEDED if is_ready else UNBUILT,
         "artifact": f"{CATALOG}{project.owner}/{project.name}",
         "environment": "",
         "runtime": "",
@@ -106,7 +104,7 @@ def _build(
         build_id = new_id()
         connection.execute(builds.insert().values(id=build_id, algorithm_id=algorithm_id, commit_sha=commit, **fresh))
         return build_id
-    if found.status == _SUCCEEDED and not found.artifact.startswith(CATALOG) and not can_run(found):
+    if found.status == SUCCEEDED and not found.artifact.startswith(CATALOG) and not can_run(found):
         connection.execute(builds.update().where(builds.c.id == found.id).values(**fresh))
     return str(found.id)
 
@@ -131,7 +129,7 @@ def _version(connection: sa.Connection, algorithm_id: str, build_id: str, projec
                 major=major,
                 minor=minor,
                 revision=revision,
-                callability=_PUBLIC,
+                callability=PUBLIC,
                 created_at=now_ms(),
             )
         )

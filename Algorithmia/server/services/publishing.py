@@ -24,6 +24,7 @@ from . import algorithm_settings
 from .algorithm_access import Viewed
 from .algorithm_settings import PERMISSIONS, PRIVATE
 from .algorithms import Algorithms, Reference
+from .build_records import CATALOG, IN_PROGRESS, SUCCEEDED
 from .call_documents import CallOptions
 from .invoke import Invoker
 from .management import locked, store
@@ -31,7 +32,6 @@ from .versions import Number, format_number, parse_number
 
 log = logging.getLogger("algorithmia.management")
 
-_SUCCEEDED = "succeeded"
 _TYPES = {"major": "major", "minor": "minor", "revision": "revision", "patch": "revision", "default": "minor"}
 _MAX_PART = 999_999_999
 _SAMPLE_SECONDS = 60.0
@@ -109,7 +109,7 @@ class Publishing:
             rows = connection.execute(
                 sa.select(versions, builds.c.commit_sha)
                 .join(builds, versions.c.build_id == builds.c.id)
-                .where(builds.c.artifact.not_like("catalog:%"), versions.c.info.not_like(f'%"{_TAGGED}":true%'))
+                .where(builds.c.artifact.not_like(f"{CATALOG}%"), versions.c.info.not_like(f'%"{_TAGGED}":true%'))
             ).all()
         for row in rows:
             if not self._repositories.exists(row.algorithm_id):
@@ -220,16 +220,16 @@ def _build_to_publish(connection: sa.Connection, viewed: Viewed, commit: str) ->
     if commit:
         query = query.where(builds.c.commit_sha == commit.lower())
     newest = connection.execute(query.limit(1)).first()
-    build = connection.execute(query.where(builds.c.status == _SUCCEEDED).limit(1)).first()
+    build = connection.execute(query.where(builds.c.status == SUCCEEDED).limit(1)).first()
     what = f"commit {commit[:60]}" if commit else "the newest source"
     newest_state = ""
-    if newest is not None and newest.status != _SUCCEEDED:
+    if newest is not None and newest.status != SUCCEEDED:
         newest_state = f"; build {newest.id} of commit {newest.commit_sha[:10]} is {newest.status}"
     if build is None:
         if newest is None:
             remedy = "push a commit, or compile, first"
         else:
-            remedy = "wait for it to end" if newest.status == "in-progress" else "see its logs, and push a correction"
+            remedy = "wait for it to end" if newest.status == IN_PROGRESS else "see its logs, and push a correction"
         raise NotFound(
             f"{viewed.reference} has no successful build of {what} to publish{newest_state}: {remedy}",
             Code.BUILD_NOT_FOUND,
