@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -76,10 +75,9 @@ def test_calls_made_by_algorithms_may_exceed_the_limit(tmp_path: Path) -> None:
         outer = asyncio.create_task(keeper("sleep", 3))
         queued = asyncio.create_task(keeper("sleep", 0))
         await asyncio.sleep(0.3)
-        began = time.monotonic()
         # Overtakes the queued one, and leaves no extra worker behind.
         assert await keeper("sleep", 0, depth=2) == "slept"
-        assert time.monotonic() - began < 2 and not outer.done()
+        assert not outer.done()
         await asyncio.sleep(0.1)
         assert keeper.pool.status()["workers"] == 1
         outer.cancel()
