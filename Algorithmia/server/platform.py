@@ -24,7 +24,11 @@ from .services.build_commands import Commands
 from .services.build_records import BuildRecords
 from .services.builds import Builds
 from .services.call_errors import CallErrors
+from .services.cipher import Cipher
+from .services.connector_data import ConnectorData
+from .services.connectors import Connectors
 from .services.data import HostedData
+from .services.data_store import DataStores
 from .services.first_use import FirstUse
 from .services.invoke import Invoker
 from .services.management import Management
@@ -108,8 +112,11 @@ class Platform:
         self.publishing = Publishing(
             self.database, self.repositories, self.algorithms, self.languages, self.invoker, self.recycle
         )
-        self.secrets = Secrets(self.database, settings.state / "secrets.key", self.recycle)
+        self.cipher = Cipher(settings.state / "secrets.key")
+        self.secrets = Secrets(self.database, self.cipher, self.recycle)
         pool.secrets_of = self.secrets.values_of
+        self.connectors = Connectors(self.database, self.cipher, settings.connector_hosts)
+        self.stores = DataStores(self.data, ConnectorData(self.connectors, settings.page_size))
         self.call_errors = CallErrors(self.database)
         self.invoker.first_use = FirstUse(self.algorithms, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record

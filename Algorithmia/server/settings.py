@@ -88,6 +88,11 @@ class Settings:
     max_source_bytes: int = _setting(
         512 * MIB, "largest source of an algorithm, unpacked", "ALGORITHMIA_MAX_SOURCE_BYTES"
     )
+    connector_hosts: str = _setting(
+        "",
+        "servers inside the platform's network that connectors may use: comma-separated host or host:port, or any",
+        "ALGORITHMIA_CONNECTOR_HOSTS",
+    )
     page_size: int = _setting(1000, "entries per page of a listing", "ALGORITHMIA_PAGE_SIZE")
     log_level: str = _setting("info", "debug, info, warning or error", "ALGORITHMIA_LOG_LEVEL")
     background: bool = _setting(False, "started on demand by the SDK or CLI (internal)")

@@ -8,7 +8,6 @@ import itertools
 import json
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,9 +27,14 @@ from Algorithmia.server.identity import (
     Identity,
     KeyPermissions,
 )
+from Algorithmia.server.platform import Activity
 from Algorithmia.server.routes import accounts, data, health, insights
 from Algorithmia.server.services.accounts import Accounts
+from Algorithmia.server.services.cipher import Cipher
+from Algorithmia.server.services.connector_data import ConnectorData
+from Algorithmia.server.services.connectors import Connectors
 from Algorithmia.server.services.data import HostedData
+from Algorithmia.server.services.data_store import DataStores
 from Algorithmia.server.settings import Settings
 from Algorithmia.server.storage.local import LocalBlobStore
 
@@ -124,6 +128,9 @@ class Site:
         self.accounts = Accounts(self.database)
         self.authenticator = Authenticator(self.accounts)
         self.data = HostedData(self.database, self.blobs, self.settings)
+        cipher = Cipher(self.settings.state / "secrets.key")
+        self.connectors = Connectors(self.database, cipher, self.settings.connector_hosts)
+        self.stores = DataStores(self.data, ConnectorData(self.connectors, self.settings.page_size))
         self.database.upgrade()
         self.data.recover()
         self._serve()
@@ -134,14 +141,16 @@ class Site:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
-        activity = SimpleNamespace(started_at=time.time(), in_flight=0, total=0, begin=lambda: None, end=lambda: None)
+        self.activity = Activity()
         platform: Any = SimpleNamespace(
             settings=self.settings,
             address=self.address,
-            activity=activity,
+            activity=self.activity,
             accounts=self.accounts,
             authenticator=self.authenticator,
             data=self.data,
+            connectors=self.connectors,
+            stores=self.stores,
             engine=SimpleNamespace(status=lambda: {"workers": 0, "busy": 0, "sandbox": "none"}),
         )
         application = Application(platform, [*data.ROUTES, *accounts.ROUTES, *health.ROUTES, *insights.ROUTES])

@@ -67,18 +67,46 @@ def test_connector_form_of_the_root() -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"s3+lab://b/k", b"s3%2Blab%3A%2F%2Fb%2Fk", b"dropbox://x", b"S3+a_b://k", b"data+x://k"]
+    "tail", [b"ftp://b/k", b"s4%2Blab%3A%2F%2Fb%2Fk", b"data+x://k"]
 )
-def test_other_protocols_are_not_configured(tail: bytes) -> None:
-    with pytest.raises(BadRequest, match="no data connector .* is configured"):
+def test_other_protocols_do_not_exist(tail: bytes) -> None:
+    with pytest.raises(BadRequest, match="no data connector .* is possible"):
         parse(tail)
 
 
-def test_other_connectors_are_not_configured() -> None:
-    with pytest.raises(BadRequest, match=r"no data connector s3\+lab is configured"):
-        parse_connector(b"s3+lab/b/k")
+@pytest.mark.parametrize("tail", [b"s-3/b/k", b"s3+/b/k", b"s3+a-b/k", b"s3+a+b/k", "s3+é/k".encode()])
+def test_names_that_connectors_do_not_have(tail: bytes) -> None:
     with pytest.raises(BadRequest, match="is not a connector"):
-        parse_connector(b"s-3/b/k")
+        parse_connector(tail)
+
+
+@pytest.mark.parametrize(
+    ("tail", "connector", "path"),
+    [
+        (b"s3+lab://b/k", "s3+lab", "b/k"),
+        (b"s3%2Blab%3A%2F%2Fb%2Fk+x", "s3+lab", "b/k x"),
+        (b"S3+a_b://k", "s3+a_b", "k"),
+        (b"dropbox://x/y%20z", "dropbox", "x/y z"),
+        (b"gs://b/a//b", "gs", "b/a//b"),
+        (b"azureblob:///x", "azureblob", "x"),
+    ],
+)
+def test_paths_of_connectors(tail: bytes, connector: str, path: str) -> None:
+    target = parse(tail)
+    assert (target.connector, target.path, target.kind) == (connector, path, Kind.CONNECTED)
+    assert target.uri == f"{connector}://{path}"
+    assert parse_connector(connector.encode() + b"/" + path.replace(" ", "%20").encode()) == target
+
+
+@pytest.mark.parametrize("tail", [b"s3://", b"s3://b/", b"s3://b/k/"])
+def test_directories_of_connectors(tail: bytes) -> None:
+    assert parse(tail).kind is Kind.COLLECTION
+
+
+@pytest.mark.parametrize("tail", [b"b/../c", b"b/%2e%2e/c", b"./b", b"b/a%0ab", b"b/" + b"x" * 5000])
+def test_paths_that_no_provider_gets(tail: bytes) -> None:
+    with pytest.raises(BadRequest):
+        parse(b"s3://" + tail)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,24 @@ secrets = sa.Table(
     sa.UniqueConstraint("algorithm_id", "secret_key"),
 )
 
+# Storage elsewhere that accounts have connected. Credentials are encrypted; nothing returns them.
+connectors = sa.Table(
+    "connectors",
+    metadata,
+    _id(),
+    sa.Column("account_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("protocol", sa.String(16), nullable=False),
+    sa.Column("label", sa.String(64), nullable=False),
+    sa.Column("is_default", sa.Boolean, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("writeable", sa.Boolean, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("encrypted_credentials", sa.Text, nullable=False),
+    _created(),
+    sa.Column("modified_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account_id", "protocol", "label"),
+)
+
 # Calls that failed, for the algorithm's owner and for the caller; kept for some days.
 call_errors = sa.Table(
     "call_errors",

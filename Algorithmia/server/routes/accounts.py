@@ -18,7 +18,7 @@ from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
 from ..identity import ADMIN_KEY, STANDARD_KEY, Account, Identity, KeyPermissions
 from ..services.accounts import Key, Profile
 from ..services.key_rights import check_entries, require_no_more
-from . import algorithms
+from . import algorithms, connectors
 from .parsing import read_json
 
 _MAX_LIMIT = 1000
@@ -94,6 +94,8 @@ async def get_below(request: Request) -> Response:
         return await algorithms.of_user(request, names[0])
     if len(names) == 2 and names[1] == "errors":
         return await algorithms.errors_of_user(request, names[0])
+    if len(names) > 1 and names[1] == "connectors":
+        return await connectors.below(request, names)
     if len(names) == 1:
         _, profile = await _own_or_any(request, names[0])
         return json_response(_user(request, profile))
@@ -107,6 +109,8 @@ async def get_below(request: Request) -> Response:
 async def post_below(request: Request) -> Response:
     """``POST /v1/users/NAME/keys``: make a key. The answer is the only one that ever holds its text."""
     names = _names(request)
+    if len(names) > 1 and names[1] == "connectors":
+        return await connectors.below(request, names)
     if len(names) != 2 or names[1] != "keys":
         raise _no_route(request)
     identity, account = await _managed(request, names[0])
@@ -128,6 +132,8 @@ async def post_below(request: Request) -> Response:
 async def delete_below(request: Request) -> Response:
     """``DELETE /v1/users/NAME/keys/ID``."""
     names = _names(request)
+    if len(names) > 1 and names[1] == "connectors":
+        return await connectors.below(request, names)
     if len(names) != 3 or names[1] != "keys":
         raise _no_route(request)
     identity, account = await _managed(request, names[0])
@@ -135,6 +141,14 @@ async def delete_below(request: Request) -> Response:
     only_type = None if identity.is_admin else STANDARD_KEY
     await run_in_threadpool(platform_of(request).accounts.delete_key, account, names[2], only_type)
     return Response(status_code=204)
+
+
+async def put_below(request: Request) -> Response:
+    """``PUT /v1/users/NAME/connectors/ID``."""
+    names = _names(request)
+    if len(names) > 1 and names[1] == "connectors":
+        return await connectors.below(request, names)
+    raise _no_route(request)
 
 
 async def admin_only(request: Request) -> Response:
@@ -214,6 +228,6 @@ def _key(account: Account, key: Key) -> dict[str, Any]:
 
 ROUTES = [
     Route(b"/v1/users", {"GET": list_users, "POST": create_user}, exact=True),
-    Route(b"/v1/users/", {"GET": get_below, "POST": post_below, "DELETE": delete_below}),
+    Route(b"/v1/users/", {"GET": get_below, "POST": post_below, "PUT": put_below, "DELETE": delete_below}),
     Route(b"/v1/admin/users/", {"POST": admin_only}),
 ]

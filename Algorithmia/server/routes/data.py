@@ -1,11 +1,11 @@
-"""Hosted data over HTTP: ``/v1/data``, ``/v1/connector/data`` and ``/v1/hostedData``."""
+"""Hosted data and connectors over HTTP: ``/v1/data``, ``/v1/connector`` and ``/v1/hostedData``."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 import msgspec
@@ -20,7 +20,8 @@ from ..identity import Identity
 from ..services import data_paths
 from ..services.acl import AclDocument
 from ..services.data_paths import Kind, Target
-from ..services.data_uploads import Stored, Upload, UploadRequest
+from ..services.data_store import DataStore, UploadInProgress
+from ..services.data_uploads import Stored, UploadRequest
 from ..services.preconditions import Conditions
 from .file_response import file_response
 from .parsing import flag, read_json
@@ -29,6 +30,8 @@ from .parsing import flag, read_json
 _PIECE = 1024 * 1024
 
 _Parse = Callable[[bytes], Target]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NewCollection(msgspec.Struct):
@@ -62,26 +65,24 @@ class Verbs:
         }
 
     async def get(self, request: Request) -> Response:
-        identity, target = await self._begin(request)
-        data = platform_of(request).data
+        identity, target, store = await self._resolved(request)
         if _is_file(target):
-            opened = await run_in_threadpool(data.open_file, identity, target)
-            return file_response(opened, request.headers)
+            opened = await _blocking(store, store.open_file, identity, target)
+            return file_response(opened, request.headers, threads=store.threads)
         marker = request.query_params.get("marker", "")
-        document = await run_in_threadpool(data.list_directory, identity, target, marker, flag(request, "acl"))
+        document = await _blocking(store, store.list_directory, identity, target, marker, flag(request, "acl"))
         return json_response(document, headers={"X-Data-Type": "directory"})
 
     async def head(self, request: Request) -> Response:
-        identity, target = await self._begin(request)
-        data = platform_of(request).data
+        identity, target, store = await self._resolved(request)
         if _is_file(target):
-            opened = await run_in_threadpool(data.open_file, identity, target, False)
+            opened = await _blocking(store, store.open_file, identity, target, False)
             return file_response(opened, request.headers, is_head=True)
-        await run_in_threadpool(data.check_directory, identity, target)
+        await _blocking(store, store.check_directory, identity, target)
         return Response(headers={"X-Data-Type": "directory"}, media_type="application/json")
 
     async def put(self, request: Request) -> Response:
-        identity, target = await self._begin(request)
+        identity, target, store = await self._begin(request)
         wanted = UploadRequest(
             identity,
             target,
@@ -89,35 +90,47 @@ class Verbs:
             _announced_size(request),
             _conditions(request),
         )
-        stored = await _receive(request, wanted)
+        stored = await _receive(request, store, wanted)
         return json_response({"result": stored.uri}, headers={"ETag": f'"{stored.etag}"'})
 
     async def post(self, request: Request) -> Response:
-        identity, target = await self._begin(request)
+        identity, target, store = await self._begin(request)
         body = await read_json(request, NewCollection, '{"name": "images", "acl": {"read": ["user://*"]}}')
-        create = platform_of(request).data.create_collection
-        uri = await run_in_threadpool(create, identity, target, body.name, body.acl)
+        uri = await _blocking(store, store.create_collection, identity, target, body.name, body.acl)
         return json_response({"result": uri})
 
     async def patch(self, request: Request) -> Response:
-        identity, target = await self._begin(request)
+        identity, target, store = await self._begin(request)
         body = await read_json(request, AclChange, '{"acl": {"read": []}}')
-        await run_in_threadpool(platform_of(request).data.set_acl, identity, target, body.acl)
+        await _blocking(store, store.set_acl, identity, target, body.acl)
         return Response()
 
     async def delete(self, request: Request) -> Response:
-        identity, target = await self._begin(request)
-        data = platform_of(request).data
+        identity, target, store = await self._resolved(request)
         if _is_file(target):
-            deleted = await run_in_threadpool(data.delete_file, identity, target, _conditions(request))
+            deleted = await _blocking(store, store.delete_file, identity, target, _conditions(request))
         else:
-            deleted = await run_in_threadpool(data.delete_directory, identity, target, flag(request, "force"))
+            deleted = await _blocking(store, store.delete_directory, identity, target, flag(request, "force"))
         return json_response({"result": {"deleted": deleted}})
 
-    async def _begin(self, request: Request) -> tuple[Identity, Target]:
-        identity = await platform_of(request).authenticator.authenticate(request)
+    async def _begin(self, request: Request) -> tuple[Identity, Target, DataStore]:
+        platform = platform_of(request)
+        identity = await platform.authenticator.authenticate(request)
         require_standard(identity)
-        return identity, self._parse(request.scope["tail"])
+        target = self._parse(request.scope["tail"])
+        return identity, target, platform.stores.of(target)
+
+    async def _resolved(self, request: Request) -> tuple[Identity, Target, DataStore]:
+        """As `_begin`, with a target that is known to be a file or a directory."""
+        identity, target, store = await self._begin(request)
+        if target.kind is Kind.CONNECTED:
+            target = await _blocking(store, store.resolve, identity, target)
+        return identity, target, store
+
+
+async def _blocking(store: DataStore, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What `function` returns, called in one of the threads that `store` may use."""
+    return await anyio.to_thread.run_sync(lambda: function(*arguments, **options), limiter=store.threads)
 
 
 async def list_hosted(request: Request) -> Response:
@@ -128,8 +141,7 @@ async def list_hosted(request: Request) -> Response:
     return json_response({"result": await run_in_threadpool(platform.data.list_hosted, identity)})
 
 
-async def _receive(request: Request, wanted: UploadRequest) -> Stored:
-    data = platform_of(request).data
+async def _receive(request: Request, store: DataStore, wanted: UploadRequest) -> Stored:
     # Who says how much will come, or waits for a "100 Continue", learns before sending it that it's not wanted.
     starts_early = (wanted.size or 0) >= _PIECE or "expect" in request.headers
     async with aclosing(_pieces(request)) as pieces:
@@ -137,28 +149,30 @@ async def _receive(request: Request, wanted: UploadRequest) -> Stored:
         if not starts_early:
             first = await anext(pieces)
             if sum(map(len, first)) < _PIECE:
-                return await run_in_threadpool(data.store, wanted, first)
-        upload = await run_in_threadpool(data.begin_upload, wanted)
+                return await _blocking(store, store.store, wanted, first)
+        upload = await _blocking(store, store.begin_upload, wanted)
         try:
-            await _write_all(upload, first, pieces)
-            return await run_in_threadpool(upload.commit)
+            await _write_all(store, upload, first, pieces)
+            return await _blocking(store, upload.commit)
         finally:
             # Shielded: a cancelled request must not leave its staged file behind.
             with anyio.CancelScope(shield=True):
-                await run_in_threadpool(upload.abort)
+                await _blocking(store, upload.abort)
 
 
-async def _write_all(upload: Upload, first: list[bytes], pieces: AsyncGenerator[list[bytes], None]) -> None:
+async def _write_all(
+    store: DataStore, upload: UploadInProgress, first: list[bytes], pieces: AsyncGenerator[list[bytes], None]
+) -> None:
     """Write what comes, each piece while the next one is being received."""
 
     def write(chunks: list[bytes]) -> None:
         upload.write(b"".join(chunks))
 
-    writing = asyncio.ensure_future(run_in_threadpool(write, first))
+    writing = asyncio.ensure_future(_blocking(store, write, first))
     try:
         async for piece in pieces:
             await writing
-            writing = asyncio.ensure_future(run_in_threadpool(write, piece))
+            writing = asyncio.ensure_future(_blocking(store, write, piece))
     finally:
         await writing
 

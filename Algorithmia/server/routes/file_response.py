@@ -1,4 +1,4 @@
-"""Answers that carry a hosted file: conditions, ranges, headers, and the bytes from an open descriptor."""
+"""Answers that carry a file: conditions, ranges, headers, and the bytes from an open descriptor."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import asyncio
 import re
 from datetime import datetime, timezone
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
+import anyio
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from ..connectors.base import Reader
 from ..errors import ApiProblem, BadRequest, PreconditionFailed
-from ..services.data import OpenFile
 from ..services.data_records import File
+from ..services.data_store import OpenedFile
 from ..services.preconditions import matches
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 _CHUNK = 512 * 1024
 _RANGE = re.compile(r"bytes\s*=\s*(?:(\d{1,19})\s*-\s*(\d{0,19})|-\s*(\d{1,19}))\s*", re.ASCII | re.IGNORECASE)
@@ -27,23 +32,25 @@ class RangeNotSatisfiable(ApiProblem):
     status = 416
 
 
-def file_response(opened: OpenFile, sent: Headers, is_head: bool = False) -> Response:
+def file_response(
+    opened: OpenedFile, sent: Headers, is_head: bool = False, threads: CapacityLimiter | None = None
+) -> Response:
     """The answer to GET or HEAD for a file.
 
-    sent  the request's headers: If-Match, If-None-Match, If-Modified-Since, If-Range, Range and Accept are honoured
+    sent     the request's headers: If-Match, If-None-Match, If-Modified-Since, If-Range, Range and Accept are honoured
+    threads  what bounds the threads that read the file; None: the platform's own
 
     Raises BadRequest for a malformed range, RangeNotSatisfiable, PreconditionFailed. `opened` is used up in any case.
     """
     try:
-        response = _response(opened, sent, is_head)
+        response = _response(opened, sent, is_head, threads)
     except BaseException:
-        if opened.handle:
-            opened.handle.close()
+        opened.close()
         raise
     return response
 
 
-def _response(opened: OpenFile, sent: Headers, is_head: bool) -> Response:
+def _response(opened: OpenedFile, sent: Headers, is_head: bool, threads: CapacityLimiter | None) -> Response:
     file = opened.file
     headers = {
         "X-Data-Type": "file",
@@ -57,8 +64,7 @@ def _response(opened: OpenFile, sent: Headers, is_head: bool) -> Response:
     if "if-match" in sent and not matches(sent["if-match"], file.md5):
         raise PreconditionFailed(f'the file is now "{file.md5}", which If-Match: {sent["if-match"][:100]} rules out')
     if _is_unmodified(file, sent):
-        if opened.handle:
-            opened.handle.close()
+        opened.close()
         return Response(status_code=304, headers=headers)
     start, stop = 0, file.size
     status = 200
@@ -73,36 +79,51 @@ def _response(opened: OpenFile, sent: Headers, is_head: bool) -> Response:
     only_bytes = sent.get("accept", "").strip() == "application/octet-stream"
     headers["Content-Type"] = "application/octet-stream" if only_bytes else file.content_type
     headers["Content-Length"] = str(stop - start)
-    if opened.handle:
-        return StreamedFile(opened.handle, start, stop - start, status, headers)
-    return Response(b"" if opened.content is None else opened.content[start:stop], status, headers)
+    if is_head or opened.content is not None:
+        return Response(opened.content[start:stop] if opened.content else b"", status, headers)
+    return StreamedFile(opened, start, stop - start, status, headers, threads)
 
 
 class StreamedFile(Response):
-    """`length` bytes from `start` of an open file, which is closed in the end. A file that's too short breaks the
+    """`length` bytes from `start` of an opened file, which is closed in the end. A file that's too short breaks the
     connection: the promised length can't be kept, and a clean end would look like the whole file."""
 
-    def __init__(self, handle: BinaryIO, start: int, length: int, status: int, headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        opened: OpenedFile,
+        start: int,
+        length: int,
+        status: int,
+        headers: dict[str, str],
+        threads: CapacityLimiter | None = None,
+    ) -> None:
         super().__init__(None, status, headers)
-        self._handle = handle
+        self._blocking = partial(anyio.to_thread.run_sync, limiter=threads)
+        self._opened = opened
         self._start = start
         self._length = length
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            # First, because a store that is elsewhere can still refuse, and an answer that has begun can't.
+            source = await self._blocking(self._opened.reader, self._start, self._length)
+            await self._send(source, scope, receive, send)
+        finally:
+            self._opened.close()
+
+    async def _send(self, source: Reader, scope: Any, receive: Any, send: Any) -> None:
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             left = self._length
-            await run_in_threadpool(self._handle.seek, self._start)
             while left and not gone.done():
-                data = await run_in_threadpool(self._handle.read, min(_CHUNK, left))
+                data = await self._blocking(source.read, min(_CHUNK, left))
                 if not data:
                     raise OSError(f"the file ended {left} bytes early")
                 left -= len(data)
                 await send({"type": "http.response.body", "body": data, "more_body": left > 0})
         finally:
             gone.cancel()
-            self._handle.close()
 
 
 async def _disconnected(receive: Any) -> None:

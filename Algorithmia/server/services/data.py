@@ -51,9 +51,24 @@ class OpenFile:
     content: bytes | None = None
     handle: BinaryIO | None = None
 
+    def reader(self, start: int, length: int) -> BinaryIO:
+        """The handle, at `start`."""
+        if self.handle is None:
+            raise ValueError(f"{self.file.name} was opened for its description only")
+        self.handle.seek(start)
+        return self.handle
+
+    def close(self) -> None:
+        """Close the handle, if there is one."""
+        if self.handle:
+            self.handle.close()
+
 
 class HostedData:
     """The data API. Every method blocks, and may be called from any thread."""
+
+    # Local disks answer in bounded time: the platform's own threads wait for them.
+    threads = None
 
     def __init__(self, database: Database, blobs: BlobStore, settings: Settings) -> None:
         self._database = database
@@ -82,6 +97,10 @@ class HostedData:
             self._drop_collection(data_records.Collection(row.id, row.account_id, row.acl_read))
         self._garbage.recover()
         self._sweep()
+
+    def resolve(self, identity: Identity, target: Target) -> Target:
+        """`target` itself: here its form says what it names."""
+        return target
 
     def open_file(self, identity: Identity, target: Target, with_content: bool = True) -> OpenFile:
         """The file `target`, and, unless only its description is wanted, its content as of now.

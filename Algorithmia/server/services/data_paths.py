@@ -13,9 +13,13 @@ from ..errors import BadRequest
 HOSTED = "hosted"
 ALGO = "algo"
 SESSION = "session"
+CONNECTED = "connected"
 
 MAX_NAME_BYTES = 1024
-_CONNECTOR = re.compile(r"([A-Za-z0-9]{1,32})(\+\w{0,64})?")
+_MAX_CONNECTED_BYTES = 4096
+# Protocols that connectors can have; which of them a platform offers is the drivers' business.
+PROTOCOLS = ("azureblob", "dropbox", "gs", "s3")
+_CONNECTOR = re.compile(r"([A-Za-z0-9]{1,32})(?:\+([A-Za-z0-9_]{1,64}))?", re.ASCII)
 _URI = re.compile(r"([A-Za-z0-9]+(?:\+\w*)?)://(.*)", re.DOTALL)
 _SHORT_FOLDERS = ("temp", "perm")
 # What the collections table has room for: OWNER/NAME/FOLDER.
@@ -31,6 +35,7 @@ class Kind(Enum):
     FILE = auto()
     ALGO_LEVEL = auto()  # data://.algo, .algo/OWNER, .algo/OWNER/NAME
     TOO_DEEP = auto()  # below a file, or a directory below a collection: never exists
+    CONNECTED = auto()  # of a connector: only its provider knows whether it's a file or a directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,14 @@ class Target:
     """What a path names.
 
     uri         as the caller wrote it, without a trailing slash
-    space       `HOSTED`, `ALGO` or `SESSION`
+    space       `HOSTED`, `ALGO`, `SESSION` or `CONNECTED`
     owner       the account, in the hosted space; None is the caller's own (``.my``)
     collection  its name; in the algorithm space OWNER/NAME/FOLDER, or only FOLDER when `is_short`; for `ALGO_LEVEL`
                 what there is of OWNER/NAME
     file        the file's name
     is_short    ``.algo/temp`` or ``.algo/perm``: below the algorithm that makes the request
+    connector   ``PROTOCOL`` or ``PROTOCOL+LABEL``, the protocol in lower case; empty for data of the platform's own
+    path        inside the connector, without a slash at either end
     """
 
     kind: Kind
@@ -53,24 +60,26 @@ class Target:
     collection: str = ""
     file: str = ""
     is_short: bool = False
+    connector: str = ""
+    path: str = ""
 
 
 def parse(tail: bytes) -> Target:
-    """The target of ``/v1/data/TAIL``: a path of hosted data, or a whole URI such as ``data://.my/c/f``.
+    """The target of ``/v1/data/TAIL``: a path of hosted data, or a whole URI such as ``s3+label://bucket/key``.
 
     tail  still percent-encoded
 
-    Raises BadRequest for a path that nothing can have, or that belongs to a connector.
+    Raises BadRequest for a path that nothing can have.
     """
     path = _decode(tail)
     uri = _URI.fullmatch(path)
-    return _hosted(_connected(uri[1], uri[2])) if uri else _hosted(path)
+    return _at(uri[1], uri[2]) if uri else _hosted(path)
 
 
 def parse_connector(tail: bytes) -> Target:
     """As `parse`, for ``/v1/connector/TAIL``, where TAIL is ``PROTOCOL[+LABEL]/PATH``."""
     connector, _, path = _decode(tail).partition("/")
-    return _hosted(_connected(connector, path))
+    return _at(connector, path)
 
 
 def _decode(tail: bytes) -> str:
@@ -83,13 +92,33 @@ def _decode(tail: bytes) -> str:
         raise BadRequest("the path is not valid UTF-8 after percent-decoding") from None
 
 
-def _connected(connector: str, path: str) -> str:
-    """`path` if `connector` is hosted data; there are no others yet."""
+def _at(connector: str, path: str) -> Target:
+    """The target at `path` of `connector`, which may be hosted data."""
     if connector.lower() == "data":
-        return path
-    if not _CONNECTOR.fullmatch(connector):
+        return _hosted(path)
+    found = _CONNECTOR.fullmatch(connector)
+    if not found:
         raise BadRequest(f"{connector[:60]!r} is not a connector: expected PROTOCOL or PROTOCOL+LABEL")
-    raise BadRequest(f"no data connector {connector} is configured on this platform; only data:// is available")
+    protocol, label = found[1].lower(), found[2]
+    if protocol not in PROTOCOLS:
+        raise BadRequest(
+            f"no data connector {connector} is possible: the protocols are data, {', '.join(PROTOCOLS)}"
+        )
+    path = path.removeprefix("/")
+    is_directory = not path or path.endswith("/")
+    path = path.removesuffix("/")
+    identifier = f"{protocol}+{label}" if label else protocol
+    uri = f"{identifier}://{path}"
+    for segment in path.split("/"):
+        # Between here and a provider are libraries that tidy such paths: what they make of them wasn't checked.
+        if segment in (".", ".."):
+            raise BadRequest(f"the path has {segment!r} in it; connectors have no relative paths")
+    if len(path.encode("utf-8", "surrogatepass")) > _MAX_CONNECTED_BYTES:
+        raise BadRequest(f"the path {path[:40]!r}... is longer than {_MAX_CONNECTED_BYTES} bytes of UTF-8")
+    if any(unicodedata.category(character) == "Cc" for character in path):
+        raise BadRequest(f"the path {path[:60]!r} has a control character in it")
+    kind = Kind.COLLECTION if is_directory else Kind.CONNECTED
+    return Target(kind, uri, CONNECTED, connector=identifier, path=path)
 
 
 def _hosted(path: str) -> Target:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,9 +14,7 @@ from ..db.database import Database
 from ..db.values import iso_time, new_id, now_ms
 from ..errors import BadRequest, Code, Conflict, NotFound, Unavailable
 from .algorithm_access import Viewed, is_id
-
-if TYPE_CHECKING:
-    from cryptography.fernet import Fernet
+from .cipher import Cipher, WrongKey
 
 PROVIDER_ID = "0d4b8f52-7c27-5a0e-9d57-1f0f5f9e8c11"
 PROVIDER: dict[str, Any] = {
@@ -57,16 +52,13 @@ class Given:
 class Secrets:
     """The secrets of all algorithms. All methods block.
 
-    key_file  holds the encryption key; made at first use
-    recycle   ends the workers of an algorithm, given its id
+    recycle  ends the workers of an algorithm, given its id
     """
 
-    def __init__(self, database: Database, key_file: Path, recycle: Callable[[str], None]) -> None:
+    def __init__(self, database: Database, cipher: Cipher, recycle: Callable[[str], None]) -> None:
         self._database = database
-        self._key_file = key_file
+        self._cipher = cipher
         self._recycle = recycle
-        self._cipher: Fernet | None = None
-        self._lock = threading.Lock()
 
     def list(self, viewed: Viewed) -> list[dict[str, Any]]:
         """The algorithm's secrets without their values, oldest first."""
@@ -93,7 +85,7 @@ class Secrets:
             "short_name": given.short_name or given.secret_key,
             "description": given.description or "",
             "secret_key": given.secret_key,
-            "encrypted_value": self._encrypt(given.secret_value),
+            "encrypted_value": self._cipher.encrypt(given.secret_value),
             "created_at": now,
             "modified_at": now,
         }
@@ -122,7 +114,7 @@ class Secrets:
         _check(given)
         secrets = schema.secrets
         this = self._this(viewed, secret_id)
-        encrypted = None if given.secret_value is None else self._encrypt(given.secret_value)
+        encrypted = None if given.secret_value is None else self._cipher.encrypt(given.secret_value)
         with self._database.write() as connection:
             row = connection.execute(sa.select(secrets).where(this)).one_or_none()
             if row is None:
@@ -154,8 +146,6 @@ class Secrets:
 
     def values_of(self, algorithm_id: str) -> dict[str, str]:
         """The environment variables of an algorithm's workers. Raises Unavailable if they can't be decrypted."""
-        from cryptography.fernet import InvalidToken
-
         secrets = schema.secrets
         with self._database.read() as connection:
             rows = connection.execute(
@@ -163,16 +153,13 @@ class Secrets:
                     secrets.c.algorithm_id == algorithm_id
                 )
             ).all()
-        if not rows:
-            return {}
         try:
-            cipher = self._key()
-            return {row.secret_key: cipher.decrypt(row.encrypted_value.encode("ascii")).decode("utf-8") for row in rows}
-        except (InvalidToken, ValueError):
+            return {row.secret_key: self._cipher.decrypt(row.encrypted_value) for row in rows}
+        except WrongKey:
             names = ", ".join(row.secret_key for row in rows)
             raise Unavailable(
-                f"its secrets ({names}) were stored with another {self._key_file.name} than the platform has now: "
-                "restore that file, or store them again"
+                f"its secrets ({names}) were stored with another {self._cipher.key_file.name} than the platform has "
+                "now: restore that file, or store them again"
             ) from None
 
     # -- below -----------------------------------------------------------------------------------------------------
@@ -181,44 +168,6 @@ class Secrets:
         if not is_id(secret_id):
             raise _no_secret(viewed, secret_id)
         return sa.and_(schema.secrets.c.id == secret_id, schema.secrets.c.algorithm_id == viewed.id)
-
-    def _encrypt(self, value: str) -> str:
-        return self._key().encrypt(value.encode("utf-8")).decode("ascii")
-
-    def _key(self) -> Fernet:
-        from cryptography.fernet import Fernet
-
-        with self._lock:
-            if self._cipher is None:
-                try:
-                    key = self._key_file.read_bytes()
-                except FileNotFoundError:
-                    key = _make_key(self._key_file, Fernet.generate_key())
-                self._cipher = Fernet(key)
-            return self._cipher
-
-
-def _make_key(path: Path, key: bytes) -> bytes:
-    """Write `key` to `path` so that it survives a crash complete or not at all; what is there afterwards."""
-    temporary = path.with_name(f"{path.name}.{new_id()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(key)
-            handle.flush()
-            os.fsync(handle.fileno())
-        try:
-            os.link(temporary, path)  # unlike a rename, never over a key that is in use
-        except FileExistsError:
-            return path.read_bytes()
-    finally:
-        temporary.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return key
 
 
 def _check(given: Given) -> None:
