@@ -232,6 +232,21 @@ def test_unknown_algorithms(wire: Wire, tail: str) -> None:
     assert (answer.status, answer.error["message"]) == (404, f"algorithm algo://{tail} not found")
 
 
+def test_nobody_is_known_by_what_stands_behind_another_ones_key(wire: Wire) -> None:
+    for other in ("", "Simple nobody"):
+        connection = http.client.HTTPConnection(wire.host, wire.port, timeout=60)
+        connection.putrequest("POST", "/v1/algo/demo/Hello?behind=1")
+        for header in (f"Simple {wire.key}", other):
+            connection.putheader("Authorization", header)
+        connection.putheader("Content-Type", "text/plain")
+        connection.putheader("Content-Length", "1")
+        connection.endheaders(b"x")
+        assert connection.getresponse().read()
+        connection.close()
+        answer = wire.send("POST", "/v1/algo/demo/Hello?behind=1", b"x", {**TEXT, "Authorization": other})
+        assert answer.status == 401, answer
+
+
 @pytest.mark.parametrize("key", ["", "simunknownunknownunknownunkno"])
 def test_credentials_are_needed(wire: Wire, key: str) -> None:
     answer = Wire(f"http://{wire.host}:{wire.port}", key).call("demo/Hello", "x")

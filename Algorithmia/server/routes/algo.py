@@ -30,7 +30,8 @@ Receive = Callable[[], Awaitable[Any]]
 _MAX_TIMEOUT = 3000.0
 _MAX_CACHED = 1024
 _OUTPUTS = (DEFAULT, RAW, VOID)
-_MOST_KNOWN = 4096
+_MOST_KNOWN, _LONGEST_KNOWN = 4096, 2048
+_LOOKED_AT = frozenset((b"authorization", b"content-type", b"content-encoding", b"expect"))
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 _PREFIX = re.compile(r"/*(?:algo:/+)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -178,15 +179,16 @@ class KnownCalls:
 
 def _head(scope: Any) -> tuple[bytes, ...] | None:
     """What of a request's head decides about a call; None if it has anything that is looked at more closely."""
-    authorization = content_type = b""
+    authorization = content_type = None
     for name, value in scope["headers"]:
-        if name == b"authorization":
+        if name == b"authorization" and authorization is None:
             authorization = value
-        elif name == b"content-type":
+        elif name == b"content-type" and content_type is None:
             content_type = value
-        elif name == b"content-encoding" or name == b"expect" or (name == b"content-length" and len(value) > 7):
-            return None
-    return scope["raw_path"], scope["query_string"], authorization, content_type
+        elif name in _LOOKED_AT or (name == b"content-length" and len(value) > 7):
+            return None  # twice the same header, too: somebody else's may be behind one's own
+    head = scope["raw_path"], scope["query_string"], authorization or b"", content_type or b""
+    return head if sum(map(len, head)) <= _LONGEST_KNOWN else None
 
 
 class _DisconnectListener:
