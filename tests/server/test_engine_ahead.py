@@ -34,6 +34,16 @@ def test_quick_calls_share_one_worker(tmp_path: Path) -> None:
     with_keeper(tmp_path, test)
 
 
+def test_a_worker_that_several_calls_held_is_idle_once(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        await make_known_as_quick(keeper)
+        for _ in range(10):
+            await asyncio.gather(*(quick(keeper, number) for number in range(16)))
+            assert keeper.pool.status()["busy"] == 0
+
+    with_keeper(tmp_path, test)
+
+
 def test_nobody_waits_behind_a_long_call(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
         await make_known_as_quick(keeper)

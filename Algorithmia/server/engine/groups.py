@@ -63,7 +63,7 @@ class Group:
             and self._mean < _QUICK
             and worker.takes_several
             and not worker.is_exclusive
-            and 0 < worker.in_flight < min(_MOST_AHEAD, _HORIZON / max(self._mean, 1e-6))
+            and 0 < worker.holders < min(_MOST_AHEAD, _HORIZON / max(self._mean, 1e-6))
             and worker.is_alive
             and worker.generation == self.generation
             and not call.wants_output

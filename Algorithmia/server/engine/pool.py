@@ -91,7 +91,7 @@ class LocalPool:
         deadline = loop.time() + call.timeout
         group = self._group(call.build, call.session)
         while True:
-            worker = group.quick_worker(call) or self._take_idle(group) or await self._wait(group, call, deadline)
+            worker = self._take(group, call) or await self._wait(group, call, deadline)
             if not worker.is_alive:  # it ended between being handed over and now
                 self._release(group, worker)
                 continue
@@ -157,6 +157,10 @@ class LocalPool:
             "sandbox": self._sandbox.name,
         }
 
+    def processes(self) -> list[int]:
+        """Ids of the workers' processes; see `Engine.processes`."""
+        return [worker.pid for worker in self._processes if worker.pid]
+
     # -- waiting and handing over -------------------------------------------------------------------------------
 
     def _group(self, build: Build, session: Identity) -> Group:
@@ -165,6 +169,13 @@ class LocalPool:
         if group is None:
             group = self._groups[key] = Group(build)
         return group
+
+    def _take(self, group: Group, call: Call) -> Worker | None:
+        """A worker that takes `call` now, if there is one."""
+        worker = group.quick_worker(call) or self._take_idle(group)
+        if worker is not None:
+            worker.holders += 1
+        return worker
 
     def _take_idle(self, group: Group) -> Worker | None:
         while group.idle:
@@ -218,14 +229,14 @@ class LocalPool:
         return None
 
     def _release(self, group: Group, worker: Worker) -> None:
-        """`worker` has nothing to do: give it to the next call in line, keep it, or let it go."""
+        """Whoever held `worker` doesn't any more; without others, give it to the next call, keep it, or let it go."""
+        worker.holders -= 1
         if worker not in group.workers:
             return
-        if worker.in_flight and worker.is_alive:
+        if worker.holders and worker.is_alive:
             waiter = self._next_waiter(group)
             if waiter is not None and group.takes_more(worker, waiter.call):
-                group.waiting.popleft()
-                waiter.future.set_result(worker)
+                self._hand_over(group, worker, waiter)
             return
         if not worker.is_alive or self._is_closed:
             self._forget(group, worker)
@@ -239,8 +250,7 @@ class LocalPool:
         waiter = self._next_waiter(group)
         is_surplus = group.size > self._limit
         if waiter is not None and (waiter.is_child or not is_surplus):
-            group.waiting.popleft()
-            waiter.future.set_result(worker)
+            self._hand_over(group, worker, waiter)
         elif is_surplus:
             self._forget(group, worker)
             worker.retire()
@@ -248,6 +258,13 @@ class LocalPool:
             worker.idle_since = asyncio.get_running_loop().time()
             group.idle.append(worker)
             self._feed()
+
+    def _hand_over(self, group: Group, worker: Worker, waiter: Waiter) -> None:
+        """Give `worker` to the first in line."""
+        group.waiting.popleft()
+        worker.holders += 1
+        worker.is_exclusive = waiter.call.wants_output  # already before it is sent
+        waiter.future.set_result(worker)
 
     def _forget(self, group: Group, worker: Worker) -> None:
         if worker in group.workers:
@@ -355,6 +372,7 @@ class LocalPool:
         key.identity = None
         group.starting -= 1
         group.workers.add(worker)
+        worker.holders = 1  # whoever started it
         return worker, printed
 
     async def _secrets(self, build: Build) -> Mapping[str, str]:

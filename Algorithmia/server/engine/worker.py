@@ -71,6 +71,7 @@ class Worker(ABC):
         self.is_alive = False
         self.idle_since = 0.0
         self.generation = 0
+        self.holders = 0  # calls that have it, or have been promised it; counted by the pool
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -115,6 +116,11 @@ class Worker(ABC):
         if printed:
             log.debug("output of load", extra={"project": str(self.launch.project), "output": printed[:2000]})
         return printed
+
+    @property
+    def pid(self) -> int:
+        """Id of the process; 0 before it has started."""
+        return self._process.pid if self._process is not None else 0
 
     @property
     @abstractmethod
