@@ -15,15 +15,27 @@ _hidden_frames = True
 def entry_module(root):
     # type: (str) -> str
     """The project's entry module: ``src.ALGONAME``, else ``src.Algorithm``. Raises Exception if there is neither."""
+    name, problem = None, ""
     try:
         with io.open(os.path.join(root, "algorithmia.conf"), encoding="utf-8") as handle:
             name = json.load(handle)["algoname"]
-    except (IOError, OSError, ValueError, KeyError, TypeError) as error:
-        raise Exception("algorithmia.conf must be a JSON object with the member algoname: %s" % error)
+    except (IOError, OSError) as error:
+        problem = error.strerror or str(error)
+    except KeyError:
+        problem = "it has none"
+    except TypeError:
+        problem = "it is no object"
+    except (ValueError, RuntimeError) as error:  # not JSON, or nested too deeply
+        problem = str(error)
+    if problem:  # outside of the handlers: how it was found out is nothing to the author
+        raise Exception("algorithmia.conf must be a JSON object with the member algoname: %s" % problem)
     for candidate in (name, "Algorithm"):
         if os.path.isfile(os.path.join(root, "src", "%s.py" % candidate)):
             return native("src.%s" % candidate)  # runpy of 2.7 refuses unicode
-    raise Exception("there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there" % name)
+    raise Exception(
+        "there is no src/%s.py (nor src/Algorithm.py): the algorithm's code goes there, and %s is the algoname in "
+        "algorithmia.conf" % (name, name)
+    )
 
 
 def run_project(root, host):

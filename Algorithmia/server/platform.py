@@ -43,20 +43,25 @@ if TYPE_CHECKING:
 
 
 class Activity:
-    """Requests in flight and the time of the last one: what idle stop and /health look at."""
+    """Requests in flight and the time of the last one: what idle stop, /health and /metrics look at.
+
+    statuses  requests so far by the first digit of their status; 0 for those that had no answer
+    """
 
     def __init__(self) -> None:
         self.started_at = time.time()
         self.in_flight = 0
         self.total = 0
+        self.statuses = [0] * 6
         self.last = time.monotonic()
 
     def begin(self) -> None:
         self.in_flight += 1
         self.total += 1
 
-    def end(self) -> None:
+    def end(self, status: int) -> None:
         self.in_flight -= 1
+        self.statuses[status // 100] += 1
         self.last = time.monotonic()
 
     def idle_for(self) -> float:
@@ -114,7 +119,7 @@ class Platform:
         )
         self.cipher = Cipher(settings.state / "secrets.key")
         self.secrets = Secrets(self.database, self.cipher, self.recycle)
-        pool.secrets_of = self.secrets.values_of
+        pool.secrets_of = self.builds.secrets_of = self.secrets.values_of
         self.connectors = Connectors(self.database, self.cipher, settings.connector_hosts)
         self.stores = DataStores(self.data, ConnectorData(self.connectors, settings.page_size))
         self.call_errors = CallErrors(self.database)
@@ -159,9 +164,9 @@ class Platform:
 
 def create_application(platform: Platform) -> Application:
     """The ASGI application over `platform`."""
-    from .routes import accounts, algo, algorithms, data, environments, git, health, insights, scms, secrets
+    from .routes import accounts, algo, algorithms, data, environments, git, health, insights, metrics, scms, secrets
 
-    modules = (algo, data, accounts, algorithms, environments, git, health, insights, scms, secrets)
+    modules = (algo, data, accounts, algorithms, environments, git, health, insights, metrics, scms, secrets)
     routes: list[Route] = [route for module in modules for route in module.ROUTES]
     platform.known_calls = algo.KnownCalls(platform)
     return Application(platform, routes, platform.known_calls.shortcut)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from build_projects import Author, installing, project, require_index
+from build_projects import HELLO, Author, installing, project, require_index
 from platforms import Server
 
 MIB = 1 << 20
@@ -59,3 +60,46 @@ def test_directories_without_end_fail_the_build_and_nothing_else(
     assert author.succeeds(project())
     used = sum(path.lstat().st_size for path in author.state.rglob("*"))
     assert used < 100 * MIB
+
+
+def test_no_log_of_a_build_shows_the_algorithms_secrets(server: Server, tmp_path: Path) -> None:
+    """Whose source is open shows everybody its logs; and what loads has the secrets, and may print them."""
+    author = Author(server, tmp_path)
+    author.make(language="python3", source_visibility="open", license="mit")
+    path = f"/v1/algorithms/{author.name}/Zoo"
+    for name, value in {"TOKEN": "correct horse", "KEY": "-----BEGIN-----\nbattery staple\n", "MODE": "on"}.items():
+        author.send("POST", path + "/secrets", json.dumps({"secret_key": name, "secret_value": value}).encode())
+    printing = "import os\nfor name in ('TOKEN', 'KEY', 'MODE'): print(name, '=', os.environ[name])\n"
+    build, log = author.outcome(project(printing + HELLO))
+    assert build["status"] == "succeeded"
+    assert "TOKEN = ***" in log and "correct horse" not in log and "battery staple" not in log and "MODE = on" in log
+    log = author.fails(project(printing + "raise ValueError('no service at ' + os.environ['TOKEN'])\n"))
+    assert log.splitlines()[-1] == "FAILED: the algorithm does not load: no service at ***"
+    state = [file for file in author.state.rglob("*") if file.is_file()]
+    assert state and not [file for file in state if b"correct horse" in file.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "said"),
+    [
+        (None, "No such file"),
+        ("{", "line 1"),
+        ("[]", "it is no object"),
+        ("{}", "it has none"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_a_configuration_that_is_none_is_said_to_be_none(
+    server: Server, tmp_path: Path, configuration: str | None, said: str
+) -> None:
+    """In words, without our own source lines or paths."""
+    author = Author(server, tmp_path)
+    author.make()
+    files = project()
+    del files["algorithmia.conf"]
+    if configuration is not None:
+        files["algorithmia.conf"] = configuration
+    log = author.fails(files)
+    last = log.splitlines()[-1]
+    assert "algorithmia.conf must be a JSON object with the member algoname" in last and said in last
+    assert "Traceback" not in log and str(author.state) not in log

@@ -1,7 +1,8 @@
 """The log of one build: plain text in a file that can be read while it grows, of bounded size.
 
 What build tools print is made harmless on its way in: terminal sequences and control characters go, of lines that a
-progress bar wrote over only the last state stays, and passwords that the build's environment holds are masked.
+progress bar wrote over only the last state stays, and secrets are masked: passwords that the build's environment holds,
+and those of the algorithm, which it has while it loads.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class BuildLog:
         self._left = max(limit, 2 * _RESERVE) - _RESERVE
         self._limit = limit
         self._is_cut = False
-        self._masked = tuple(text for text in masked if text)
+        self._masked: tuple[str, ...] = ()
+        self.mask(masked)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
         self._changed = asyncio.Event()
@@ -46,6 +48,16 @@ class BuildLog:
     def changed(self) -> asyncio.Event:
         """Set when something was added after this was asked for."""
         return self._changed
+
+    def mask(self, texts: Iterable[str]) -> None:
+        """Never show `texts` from now on."""
+        self._masked += tuple(text for text in texts if text)
+
+    def masked(self, text: str) -> str:
+        """`text` without what must not be shown."""
+        for secret in self._masked:
+            text = text.replace(secret, "***")
+        return text
 
     def say(self, text: str) -> None:
         """Add a line (or lines) of the platform's own."""
@@ -93,10 +105,7 @@ class BuildLog:
 
     def _clean(self, line: str) -> str:
         line = line.rstrip("\r").rpartition("\r")[2]
-        line = _CONTROLS.sub("", _SEQUENCES.sub("", line))
-        for text in self._masked:
-            line = line.replace(text, "***")
-        return line
+        return self.masked(_CONTROLS.sub("", _SEQUENCES.sub("", line)))
 
     def _write(self, text: str) -> None:
         self._file.write(text.encode("utf-8", "replace"))

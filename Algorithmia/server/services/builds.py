@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ log = logging.getLogger("algorithmia.builds")
 _CHUNK = 65536
 _PATIENCE = 50  # looks for the job of a build whose row is there
 _TRIES = 5
+_SHORTEST_SECRET = 6
 _INTERRUPTED = "the platform was stopped while it was building; build it again (algo compile)"
 
 
@@ -60,7 +61,10 @@ class Builds:
 
     warm        starts a worker of a build for its owner: the proof that the algorithm loads
     invalidate  called when a build has succeeded: calls may mean it from then on
+    secrets_of  variables for the workers of the algorithm with this id, which no log may show; blocks
     """
+
+    secrets_of: Callable[[str], Mapping[str, str]] | None = None
 
     def __init__(
         self,
@@ -92,6 +96,11 @@ class Builds:
     def is_busy(self) -> bool:
         """Whether a build waits or runs."""
         return bool(self._queue.jobs)
+
+    @property
+    def waiting(self) -> int:
+        """How many builds wait for others to end."""
+        return self._queue.waiting
 
     # -- asking for builds --------------------------------------------------------------------------------------
 
@@ -193,6 +202,10 @@ class Builds:
     def page(self, algorithm_id: str, limit: int, marker: str | None) -> tuple[list[sa.Row[Any]], str | None]:
         """Rows, newest first, and the next page's marker; blocks. Raises BadRequest for a bad marker."""
         return self._records.page(algorithm_id, limit, marker)
+
+    def counts(self) -> dict[str, int]:
+        """How many builds there are, by status; blocks."""
+        return self._records.counts()
 
     def log(self, build_id: str) -> str | None:
         """The log so far, None if there is none; blocks."""
@@ -322,6 +335,8 @@ class Builds:
         made = await self._workshop.make(order, job.log)
         job.log.say("==> Start the algorithm")
         subject = order.subject
+        if self.secrets_of is not None:
+            job.log.mask(_recognizable(await run_in_threadpool(self.secrets_of, subject.id)))
         network: NetworkAccess = "isolated" if subject.settings.get("network_access") == "isolated" else "full"
         build = Build(
             order.build_id,
@@ -338,7 +353,8 @@ class Builds:
             for text in (failure.stdout, failure.stacktrace):
                 if text:
                     job.log.feed(text.encode("utf-8", "replace") + b"\n")
-            raise BuildProblem(f"the algorithm does not load: {_one_line(failure.message)}") from None
+            reason = _one_line(job.log.masked(failure.message))
+            raise BuildProblem(f"the algorithm does not load: {reason}") from None
         if output:
             job.log.feed(output.encode("utf-8", "replace") + b"\n")
         return made
@@ -392,6 +408,12 @@ class Builds:
 
     def _log_path(self, build_id: str) -> Path:
         return self._directory / f"{build_id}.log"
+
+
+def _recognizable(secrets: Mapping[str, str]) -> list[str]:
+    """What to look for in a log: logs are written line by line, and what is short is in any text."""
+    lines = {line.strip() for value in secrets.values() for line in value.splitlines()}
+    return sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def _one_line(text: str) -> str:
