@@ -31,6 +31,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
 Shortcut = Callable[[Any, Any], Awaitable[ASGIResponse]]
 _encode_json = msgspec.json.encode
+_NO_NOTES: dict[str, Any] = {}
 # Paths may have 64 KiB; log and messages show how they begin.
 _MAX_PATH_SHOWN = 2048
 
@@ -161,15 +162,17 @@ class Application:
             problem.status = 500
             await error_response(problem, request_id)(scope, receive, send_with_id)
         finally:
-            self.platform.activity.end()
+            status = started[0] if started else 0
+            self.platform.activity.end(status)
             self._requests.add(
                 {
                     "request_id": request_id,
                     "method": scope["method"],
                     "path": scope.get("raw_path", b"")[:_MAX_PATH_SHOWN].decode("ascii", "replace"),
-                    "status": started[0] if started else 0,
+                    "status": status,
                     "seconds": round(time.perf_counter() - began, 6),
                     "account": scope.get("account", ""),
+                    **scope.get("notes", _NO_NOTES),
                 }
             )
 

@@ -94,6 +94,11 @@ class Settings:
         "ALGORITHMIA_CONNECTOR_HOSTS",
     )
     page_size: int = _setting(1000, "entries per page of a listing", "ALGORITHMIA_PAGE_SIZE")
+    metrics_algorithms: int = _setting(
+        0,
+        "how many algorithms /metrics counts by name; the rest are counted together",
+        "ALGORITHMIA_METRICS_ALGORITHMS",
+    )
     log_level: str = _setting("info", "debug, info, warning or error", "ALGORITHMIA_LOG_LEVEL")
     background: bool = _setting(False, "started on demand by the SDK or CLI (internal)")
 

@@ -136,3 +136,7 @@ class Engine(Protocol):
     def status(self) -> dict[str, Any]:
         """Counts for /health and `algo local status`, e.g. ``{"workers": 2, "busy": 1, "sandbox": "none"}``."""
         ...
+
+    def processes(self) -> list[int]:
+        """Ids of the processes that it has started on this machine; they may have children."""
+        ...

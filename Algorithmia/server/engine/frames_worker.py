@@ -151,9 +151,11 @@ class FramesWorker(Worker):
         super()._settle_failure(failure)
         self._take_back()
         for sent in tuple(self._sent.values()):
+            own = copy(failure)
+            own.duration = own.duration or self.running_for
             self._end(sent)
             if not sent.pending.done():
-                sent.pending.set_exception(copy(failure))
+                sent.pending.set_exception(own)
 
     # -- calls that were sent -----------------------------------------------------------------------------------
 

@@ -217,6 +217,7 @@ class Worker(ABC):
 
     def _settle_failure(self, failure: CallFailure) -> None:
         if self._pending is not None and not self._pending.done():
+            failure.duration = failure.duration or self.running_for
             self._pending.set_exception(failure)
 
     def _break(self, what: str = "", printed: str = "") -> None:

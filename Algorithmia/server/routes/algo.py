@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..app import ASGIResponse, Route, Shortcut, header_text, platform_of, request_id_of
+from ..app import ASGIResponse, Route, Shortcut, header_text, platform_of
 from ..auth import require_standard
 from ..engine.base import ContentType
 from ..errors import ApiProblem, BadRequest, Code, TooLarge, UnsupportedMediaType
@@ -96,7 +96,8 @@ async def _call(request: Request, origin: str | None) -> Answer:
     resolved = await platform.invoker.admit(parse_reference(request.scope["tail"]), identity, origin)
     headers = request.headers
     content_type = parse_content_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
-    call = KnownCall(identity, resolved, options, content_type)
+    label = f"{resolved.build.owner}/{resolved.build.name}/{resolved.version}"
+    call = KnownCall(identity, resolved, options, content_type, label)
     if known_calls is not None and state is not None:
         known_calls.remember(request.scope, call, state)
     announced = headers.get("content-length", "")
@@ -104,14 +105,17 @@ async def _call(request: Request, origin: str | None) -> Answer:
     limit = platform.settings.max_input_bytes
     if size > limit * _PATIENCE or (size > limit and "expect" in headers):
         raise _too_large(limit, size)
-    return await _run(platform, call, request.receive, request_id_of(request))
+    return await _run(platform, call, request.receive, request.scope)
 
 
-async def _run(platform: Platform, known: KnownCall, receive: Receive, request_id: str) -> Answer:
+async def _run(platform: Platform, known: KnownCall, receive: Receive, scope: Any) -> Answer:
     """Read the input and run the call. Raises ClientDisconnect when the client goes away before it has its answer."""
     options = known.options
+    notes = scope["notes"] = {"algorithm": known.label}
     body = await _read_body(receive, platform.settings.max_input_bytes)
-    work = platform.invoker.invoke(known.resolved, known.identity, options, known.content_type, body, request_id)
+    work = platform.invoker.invoke(
+        known.resolved, known.identity, options, known.content_type, body, scope["request_id"], notes
+    )
     if options.output == VOID:
         return await work
     listener = _DisconnectListener(receive)
@@ -127,12 +131,13 @@ async def _run(platform: Platform, known: KnownCall, receive: Receive, request_i
 
 @dataclass(frozen=True, slots=True)
 class KnownCall:
-    """A call but for its input: everything that its head says, looked up and allowed."""
+    """A call but for its input: everything that its head says, looked up and allowed. The log has its `label`."""
 
     identity: Identity
     resolved: Resolved
     options: CallOptions
     content_type: ContentType
+    label: str
 
 
 class KnownCalls:
@@ -157,7 +162,7 @@ class KnownCalls:
 
         async def answer(scope: Any, receive: Receive) -> ASGIResponse:
             scope["account"] = known.identity.account.username
-            return _response(await _run(self._platform, known, receive, scope["request_id"]))
+            return _response(await _run(self._platform, known, receive, scope))
 
         return answer
 

@@ -57,6 +57,11 @@ class BuildQueue:
         self._waiting: collections.OrderedDict[str, collections.deque[Job]] = collections.OrderedDict()
         self._counts: collections.Counter[str] = collections.Counter()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs haven't begun."""
+        return len(self.jobs) - self._running
+
     @contextlib.contextmanager
     def place(self, account: Account) -> Iterator[Place]:
         """A place for a build of `account`, kept until the end of the block for `enter`. Raises TooManyRequests."""

@@ -123,6 +123,13 @@ class BuildRecords:
         with self._database.read() as connection:
             return connection.execute(sa.select(builds).where(condition)).one_or_none()
 
+    def counts(self) -> dict[str, int]:
+        """How many rows there are, by status."""
+        builds = schema.builds
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(builds.c.status, sa.func.count()).group_by(builds.c.status)).all()
+        return dict.fromkeys((IN_PROGRESS, SUCCEEDED, FAILED, UNBUILT), 0) | {row[0]: row[1] for row in rows}
+
     def page(self, algorithm_id: str, limit: int, marker: str | None) -> tuple[list[sa.Row[Any]], str | None]:
         """Rows of an algorithm, newest first, and the marker of the next page (None after the last).
 

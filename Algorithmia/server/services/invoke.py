@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..engine.base import Build, Call, CallFailure, ContentType, Engine, InvalidInput, Result
 from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
@@ -20,6 +21,7 @@ from ..settings import Settings
 from . import call_documents
 from .algorithms import Algorithms, Reference, Resolved
 from .call_documents import VOID, Answer, CallOptions, Circumstances
+from .call_meter import CallMeter
 from .data import HostedData
 from .first_use import FirstUse
 
@@ -65,6 +67,7 @@ class Invoker:
         self._drain_by: float | None = None
         # Sees to it that a bundled algorithm is built when it is first called.
         self.first_use: FirstUse | None = None
+        self.meter = CallMeter(settings.metrics_algorithms)
         # Told of every call whose algorithm failed.
         self.on_failure: Callable[[Call, Resolved, CallFailure], None] | None = None
 
@@ -111,24 +114,32 @@ class Invoker:
         content_type: ContentType,
         body: bytes,
         request_id: str,
+        notes: dict[str, Any] | None = None,
     ) -> Answer:
         """Run one call that `admit` allowed; cancelling ends the algorithm's work, unless nobody waits for it anyway.
+
+        notes  gets how the call ended, for the log: outcome, queued, duration, error_type
 
         Raises TooManyRequests and ChildCallLimit, before anything has run, and BadRequest for input that isn't what its
         content type says.
         """
         began = time.perf_counter()
-        if self._is_draining:
-            raise Unavailable("the platform is shutting down")
-        tree = self._enter(identity)
+        if notes is None:
+            notes = {}
+        try:
+            tree = self._enter(identity)
+        except ApiProblem as problem:
+            self.meter.ended_badly(resolved.build, problem, 0.0, notes)
+            raise
         session = self._session(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
         call = Call(resolved.build, content_type, body, options.timeout, session, request_id, options.stdout)
         if options.output == VOID:
-            task = asyncio.get_running_loop().create_task(self._run_unattended(call, resolved, tree, identity))
-            self._keep(task)
+            later = self._run_unattended(call, resolved, tree, identity, dict(notes))
+            self._keep(asyncio.get_running_loop().create_task(later))
+            notes["outcome"] = "accepted"
             return call_documents.accepted(request_id)
         try:
-            result: Result | None = await self._run(call, resolved, identity)
+            result: Result | None = await self._run(call, resolved, identity, notes)
         except InvalidInput as problem:
             raise _invalid(problem) from None
         except CallFailure as problem:
@@ -176,32 +187,47 @@ class Invoker:
         if self._background:
             await asyncio.wait(self._background, timeout=5.0)
 
-    async def _run(self, call: Call, resolved: Resolved, identity: Identity) -> Result:
+    async def _run(self, call: Call, resolved: Resolved, identity: Identity, notes: dict[str, Any]) -> Result:
         """Run `call`, once its algorithm is built: that takes nothing of the time that the call has."""
-        if resolved.needs_build and self.first_use is not None:
-            call = replace(call, build=(await self.first_use.built(resolved, identity)).build)
-        return await self._engine.call(call)
-
-    async def _run_unattended(self, call: Call, resolved: Resolved, tree: _Tree, identity: Identity) -> None:
-        """Run a call whose answer nobody gets."""
+        arrived = time.perf_counter()
         try:
-            await self._run(call, resolved, identity)
+            if resolved.needs_build and self.first_use is not None:
+                call = replace(call, build=(await self.first_use.built(resolved, identity)).build)
+                arrived = time.perf_counter()
+            result = await self._engine.call(call)
+        except BaseException as problem:
+            self.meter.ended_badly(call.build, problem, time.perf_counter() - arrived, notes)
+            raise
+        self.meter.ended_well(call.build, result, time.perf_counter() - arrived, notes)
+        return result
+
+    async def _run_unattended(
+        self, call: Call, resolved: Resolved, tree: _Tree, identity: Identity, notes: dict[str, Any]
+    ) -> None:
+        """Run a call whose answer nobody gets; a line of the log says how it ended."""
+        try:
+            await self._run(call, resolved, identity, notes)
         except InvalidInput:
-            log.info("call with invalid input", extra={"request_id": call.request_id})
+            pass
         except CallFailure as problem:
             self._failed(call, resolved, problem)
         finally:
             self._leave(tree, identity)
+            log.info("unattended call", extra={"request_id": call.request_id, **notes})
 
     def _failed(self, call: Call, resolved: Resolved, problem: CallFailure) -> None:
-        _log_failure(call, problem)
         if self.on_failure is not None:
             self.on_failure(call, resolved, problem)
 
     # -- call trees ---------------------------------------------------------------------------------------------
 
     def _enter(self, identity: Identity) -> _Tree:
-        """Count one more call of `identity`; its tree. Raises TooManyRequests, ChildCallLimit, NotAuthenticated."""
+        """Count one more call of `identity`; its tree.
+
+        Raises Unavailable, TooManyRequests, ChildCallLimit, NotAuthenticated.
+        """
+        if self._is_draining:
+            raise Unavailable("the platform is shutting down")
         account_id = identity.account.id
         if identity.call is None:
             running = self._in_flight.get(account_id, 0)
@@ -273,15 +299,3 @@ class Invoker:
 
 def _invalid(problem: InvalidInput) -> BadRequest:
     return BadRequest(str(problem), Code.MALFORMED_JSON if "JSON" in str(problem) else Code.INPUT_VALIDATION)
-
-
-def _log_failure(call: Call, problem: CallFailure) -> None:
-    # Without the message: algorithms put their input into it.
-    log.info(
-        "algorithm failed",
-        extra={
-            "request_id": call.request_id,
-            "algorithm": f"{call.build.owner}/{call.build.name}",
-            "error_type": problem.error_type,
-        },
-    )

@@ -1,0 +1,73 @@
+"""How much memory process trees take, from /proc. Blocks, though briefly; where there is no /proc, nothing is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of some processes.
+
+    resident      what each has in memory, added up: what they share is counted for each
+    proportional  what they share counted once; None if this machine doesn't tell
+    """
+
+    resident: int
+    proportional: int | None
+
+
+def of_trees(roots: Iterable[int]) -> Memory:
+    """The memory of the processes `roots` and of all below them. Those that end meanwhile count for nothing."""
+    total = proportional = 0
+    is_known = True
+    waiting = list(roots)
+    seen: set[int] = set()
+    while waiting:
+        pid = waiting.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        waiting += _children(pid)
+        size = resident(pid)
+        if not size:
+            continue  # it has ended
+        total += size
+        share = _proportional(pid)
+        if share is None and os.path.exists(f"/proc/{pid}"):
+            is_known = False
+        proportional += share or 0
+    return Memory(total, proportional if is_known else None)
+
+
+def resident(pid: int) -> int:
+    """Bytes that the process has in memory; 0 if that isn't known."""
+    pages = _read(f"/proc/{pid}/statm").split()
+    return int(pages[1]) * _PAGE if len(pages) > 1 else 0
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    return [int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
+
+
+def _proportional(pid: int) -> int | None:
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
