@@ -69,10 +69,6 @@ class FramesWorker(Worker):
         self.session_key.look_first = self._receive
 
     @property
-    def in_flight(self) -> int:
-        return len(self._sent)
-
-    @property
     def running_for(self) -> float:
         return self._loop.time() - self._began if self._sent else 0.0
 

@@ -38,12 +38,8 @@ class StdioWorker(Worker):
         self._most = 2 * launch.max_result + SLACK
 
     @property
-    def in_flight(self) -> int:
-        return int(self.session_key.identity is not None)
-
-    @property
     def running_for(self) -> float:
-        return self._duration() if self.in_flight else 0.0
+        return self._duration() if self.session_key.identity is not None else 0.0
 
     async def call(self, call: Call, seconds: float) -> Result:
         """See `Worker.call`."""

@@ -124,11 +124,6 @@ class Worker(ABC):
 
     @property
     @abstractmethod
-    def in_flight(self) -> int:
-        """How many calls it runs or has waiting."""
-
-    @property
-    @abstractmethod
     def running_for(self) -> float:
         """Seconds since the call that runs began; 0 if none does."""
 
