@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ REQUIREMENTS = {
     "http": ("requests", "urllib3", "httpx"),
     "old": ("algorithmia==2.0.5",),
     "litserve": ("litserve",),
+    "web": ("starlette", "uvicorn", "uvloop", "httptools", "fastapi"),
+    "mlserver": ("mlserver", "uvloop<0.22"),  # its worker processes don't start with a later one
+    "bentoml": ("bentoml",),
+    "ray": ("ray[serve]",),
 }
 
 
@@ -49,7 +54,7 @@ class Peers:
 
     def versions(self, name: str) -> dict[str, str]:
         """Versions of what was asked for."""
-        wanted = [requirement.partition("==")[0] for requirement in REQUIREMENTS[name]]
+        wanted = [re.split(r"[\[=<]", requirement)[0] for requirement in REQUIREMENTS[name]]
         code = "import json, sys; from importlib.metadata import version; "
         code += "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
         return json.loads(subprocess.check_output([self.python(name), "-I", "-c", code, *wanted]))

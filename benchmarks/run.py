@@ -1,8 +1,9 @@
 """Run benchmarks and print a table of ratios: ``python benchmarks/run.py [NAME ...] [--quick] [--json FILE]``.
 
-``faults``, ``lifecycle-faults`` and ``storm`` are no ratios and run only when named: the first two kill the server
-``--rounds`` times, the third sends 200 pushes, publications and calls at once; all print counts. Each other case
-compares us with a reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to run; with
+``faults``, ``lifecycle-faults``, ``storm``, ``load`` and ``chaos`` are no ratios and run only when named: the first two
+kill the server ``--rounds`` times, the third sends 200 pushes, publications and calls at once, ``load`` keeps 1,000
+calls in flight, ``chaos`` kills workers during ``--calls`` calls; all print counts. Each other case compares us with a
+reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to run; with
 --strict, also 1 for a missed target.
 """
 
@@ -28,14 +29,18 @@ from benchmarks.embedded import platforms  # noqa: E402
 from benchmarks.lifecycle import cases as lifecycle  # noqa: E402
 from benchmarks.lifecycle import faults as lifecycle_faults  # noqa: E402
 from benchmarks.lifecycle import storm  # noqa: E402
+from benchmarks.serving import cases as serving  # noqa: E402
+from benchmarks.serving import chaos, load  # noqa: E402
 
-CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES]
+CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES, *serving.CASES]
 TESTS = {
     "faults": lambda arguments: faults.run(5 if arguments.quick else arguments.rounds, arguments.seed),
     "lifecycle-faults": lambda arguments: lifecycle_faults.run(
         3 if arguments.quick else arguments.rounds, arguments.seed
     ),
     "storm": lambda arguments: storm.run(4, 24) if arguments.quick else storm.run(),
+    "load": lambda arguments: load.run(4, 5, 25, 4.0) if arguments.quick else load.run(),
+    "chaos": lambda arguments: chaos.run(600 if arguments.quick else arguments.calls, arguments.seed),
 }
 
 
@@ -44,6 +49,7 @@ def main() -> int:
     # Leave as by Ctrl-C: the processes that are being measured end with us.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
+    chosen += [case for case in serving.LARGE if arguments.all_peers or case.name in arguments.names]
     tests = [name for name in TESTS if name in arguments.names]
     for name in tests:
         report = TESTS[name](arguments)
@@ -87,13 +93,18 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*(case.name for case in CASES), *TESTS]
+    names = [*(case.name for case in (*CASES, *serving.LARGE)), *TESTS]
+    left_out = [*(case.name for case in serving.LARGE), *TESTS]
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all but {', '.join(TESTS)})"
+        "names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all but {', '.join(left_out)})"
     )
     parser.add_argument("--quick", action="store_true", help="only check that the benchmark works (a minute)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
+    parser.add_argument(
+        "--all-peers", action="store_true", help="also measure the large ones: MLServer, BentoML, Ray Serve"
+    )
+    parser.add_argument("--calls", type=int, default=10000, help="calls of the test chaos (default: 10000)")
     parser.add_argument("--rounds", type=int, default=200, help="kills per fault test (default: 200)")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of a fault test")
     parser.add_argument(

@@ -11,10 +11,11 @@ from benchmarks import harness
 
 
 class Server:
-    """The server process of `home`, started anew after each death."""
+    """The server process of `home`, started anew after each death; `variables` are added to its environment."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, **variables: str) -> None:
         self._arguments = arguments
+        self._variables = variables
         self.state = home / ".algorithmia" / "platform"
         self._home = home
         self._child: subprocess.Popen | None = None
@@ -26,7 +27,7 @@ class Server:
         with open(self._home / "server.log", "ab") as log:
             self._child = subprocess.Popen(
                 [*command, "--log-level", "warning", *self._arguments],
-                env=harness.our_environment(self._home),
+                env=harness.our_environment(self._home, **self._variables),
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -58,9 +59,16 @@ class Server:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def key(self) -> str:
-        """The key of its first account, ``tester``."""
-        lines = (self._home / ".algorithmia" / "config").read_text().partition("[profiles.local]")[2].splitlines()
+    @property
+    def pid(self) -> int:
+        """The number of its process, while it runs."""
+        assert self._child is not None
+        return self._child.pid
+
+    def key(self, profile: str = "local") -> str:
+        """The key of its first account, ``tester``, or that of another `profile`."""
+        text = (self._home / ".algorithmia" / "config").read_text()
+        lines = text.partition(f"[profiles.{profile}]")[2].splitlines()
         return next(json.loads(line.partition("=")[2]) for line in lines if line.startswith("api_key"))
 
     def log(self) -> str:

@@ -37,6 +37,15 @@ def proportional_set_size(pid: int) -> int:
     return 0
 
 
+def private_size(pid: int) -> int:
+    """Bytes of `pid` that no other process shares; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
+
+
 def resident_set_size(pid: int) -> int:
     """Bytes of `pid` in memory, shared pages counted in full; 0 if it has ended."""
     try:

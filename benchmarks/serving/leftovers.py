@@ -1,0 +1,43 @@
+"""What a platform has left behind: processes, descriptors, temporary files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.embedded import memory
+from benchmarks.server import Server
+
+from .footprint import descriptors
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What there is at a moment when no worker runs and nobody is connected."""
+
+    processes: tuple[str, ...]
+    descriptors: int
+    files: tuple[str, ...]
+
+    @classmethod
+    def of(cls, server: Server, temporary: Path) -> Inventory:
+        """Processes below the server's, its descriptors, files in its temporary and work directories."""
+        processes = tuple(memory.command_line(pid)[:200] for pid in memory.tree(server.pid) if pid != server.pid)
+        places = (temporary, server.state / "work", server.state / "blobs" / "staging")
+        files = tuple(str(path) for place in places if place.exists() for path in place.rglob("*"))
+        return cls(processes, descriptors(server.pid), files)
+
+    def compared_with(self, before: Inventory) -> list[str]:
+        """What there is more of than there was `before`."""
+        found = [f"process left: {name}" for name in self.processes]
+        if self.descriptors > before.descriptors:
+            found.append(f"{self.descriptors - before.descriptors} descriptors left of the {self.descriptors} open")
+        found += [f"file left: {name}" for name in sorted(set(self.files) - set(before.files))]
+        return found
+
+
+def processes_naming(text: str) -> list[int]:
+    """Processes, whoever's children they are now, whose command line has `text` in it."""
+    numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in numbers if pid != os.getpid() and text in memory.command_line(pid)]

@@ -1,0 +1,152 @@
+"""A thousand calls in flight, from many accounts over many algorithms: all answered, fairly, and nothing left behind.
+
+``python benchmarks/run.py load``; tests call `run` with less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.server import Server
+
+from .footprint import wait_for_no_worker
+from .leftovers import Inventory, processes_naming
+from .traffic import Caller, make_accounts, make_algorithms
+
+_SOURCE = "def apply(input):\n    return {name!r} + ' answers ' + input\n"
+_FAIR = 0.2
+_REST = 0.3
+
+
+@dataclass
+class Report:
+    """What happened. `violations` is empty when all is well.
+
+    shares  answers that each account got while all of them kept asking, relative to their mean
+    """
+
+    seconds: float = 0.0
+    in_flight: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    shares: dict[str, float] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"load: {self.in_flight} calls in flight, {self.seconds:.0f} s"]
+        lines += [f"  {count:>7} {what}" for what, count in sorted(self.counts.items())]
+        if self.shares:
+            lines.append(f"  shares of accounts: {min(self.shares.values()):.2f} to {max(self.shares.values()):.2f}")
+        lines.append(f"  {len(self.violations):>7} violations" if self.violations else "no violation")
+        lines += [f"    {text}" for text in self.violations[:20]]
+        return "\n".join(lines)
+
+
+def run(
+    accounts: int = 20, algorithms: int = 50, calls_each: int = 50, seconds: float = 120.0, seed: int = 1
+) -> Report:
+    """Keep `calls_each` calls of each account in flight for `seconds`, then let all of them end."""
+    report = Report(in_flight=accounts * calls_each)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="algorithmia-load-") as name:
+        place = Path(name)
+        temporary = place / "tmp"
+        temporary.mkdir()
+        server = Server(place, "--worker-idle-timeout", "2", TMPDIR=str(temporary))
+        try:
+            server.spawn()
+            server.wait_until_ready()
+            names = [f"Load{number}" for number in range(algorithms)]
+            references = make_algorithms(server, {name: _SOURCE.format(name=name) for name in names})
+            keys = make_accounts(server, accounts)
+            # What the first call opens for good is there before anything is counted.
+            asyncio.run(_traffic(server, keys, references, 2, 0.0, random.Random(seed), Report()))
+            before = _at_rest(server, temporary)
+            asyncio.run(_traffic(server, keys, references, calls_each, seconds, random.Random(seed), report))
+            after = _at_rest(server, temporary)
+            report.violations += after.compared_with(before)
+            report.counts["descriptors before"] = before.descriptors
+            report.counts["descriptors afterwards"] = after.descriptors
+            report.counts["processes afterwards"] = len(after.processes)
+            report.counts["temporary files afterwards"] = len(after.files)
+        finally:
+            server.end()
+        left = processes_naming(str(place))
+        report.violations += [f"process {pid} outlived the server" for pid in left]
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _at_rest(server: Server, temporary: Path) -> Inventory:
+    wait_for_no_worker(server)
+    time.sleep(_REST)  # removing directories and closing connections happens beside
+    return Inventory.of(server, temporary)
+
+
+async def _traffic(
+    server: Server,
+    keys: dict[str, str],
+    references: list[str],
+    calls_each: int,
+    seconds: float,
+    chance: random.Random,
+    report: Report,
+) -> None:
+    """All callers ask again and again until `seconds` are over; shares count the answers until then."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    answered: Counter[str] = Counter(dict.fromkeys(keys, 0))
+    latencies: list[float] = []
+
+    async def ask(account: str, number: int, order: list[str]) -> None:
+        async with Caller(server.port, keys[account]) as caller:
+            turn = 0
+            while True:
+                reference = order[turn % len(order)]
+                text = f"{account} {number} {turn}"
+                turn += 1
+                began = loop.time()
+                try:
+                    answer = await caller.call(reference, text)
+                except (OSError, EOFError, TimeoutError) as problem:
+                    report.violations.append(f"{reference} gave no answer: {type(problem).__name__} {problem}")
+                    return
+                expected = f"{reference.partition('/')[2]} answers {text}"
+                if answer.status == 200 and answer.result == expected:
+                    report.counts["answered"] += 1
+                    latencies.append(loop.time() - began)
+                    if loop.time() <= end:
+                        answered[account] += 1
+                elif answer.status == 429:
+                    report.counts["refused with 429"] += 1
+                    await asyncio.sleep(0.1)
+                else:
+                    report.violations.append(f"{reference} of {text!r}: {answer.status} {str(answer.document)[:300]}")
+                if loop.time() >= end:
+                    return
+
+    tasks = []
+    for account in keys:
+        for number in range(calls_each):
+            # Each begins with another algorithm.
+            order = references[number % len(references) :] + references[: number % len(references)]
+            rest = order[1:]
+            chance.shuffle(rest)
+            tasks.append(asyncio.create_task(ask(account, number, [order[0], *rest])))
+    await asyncio.gather(*tasks)
+    mean = sum(answered.values()) / len(answered)
+    if seconds and mean:
+        report.shares = {account: count / mean for account, count in answered.items()}
+        for account, share in report.shares.items():
+            if abs(share - 1) > _FAIR:
+                report.violations.append(f"{account} got {share:.2f} of a fair share ({answered[account]} answers)")
+    if latencies:
+        latencies.sort()
+        for percent in (50, 99):
+            milliseconds = latencies[min(len(latencies) - 1, len(latencies) * percent // 100)] * 1000
+            report.counts[f"ms, percentile {percent}"] = round(milliseconds)
