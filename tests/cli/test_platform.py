@@ -56,6 +56,9 @@ def test_nothing_configured(algo_local, home):
     check_users(algo_local, home)
     assert algo_local("local", "stop").text == "stopped\n"
     assert algo_local("local", "status").text == "not running\n"
+    assert '"path":"/v1/algo/demo/Hello","status":200' in algo_local("local", "logs", "-n", "200").text
+    with io.open(os.path.join(home, "platform", "logs", "startup.log")) as handle:
+        assert "Traceback" not in handle.read()
 
 
 def check_users(algo_local, home):
