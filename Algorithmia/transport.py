@@ -128,8 +128,9 @@ class Transport(object):
                 _silence_unverified_warning()
         self._pool, self._via_proxy = self._make_pool(parts, ca_cert, options)
         self._waiting = {}  # type: Dict[int, Any]  # thread -> its connection, while it waits for an answer
+        self._waiting_lock = threading.Lock()
         if not self._via_proxy:
-            self._pool.ConnectionCls = _abortable(self._pool.ConnectionCls, self._waiting)
+            self._pool.ConnectionCls = _abortable(self._pool.ConnectionCls, self._waiting, self._waiting_lock)
 
     def _make_pool(self, parts, ca_cert, options):
         # type: (SplitResult, CaCert, Dict[str, Any]) -> Tuple[Any, bool]
@@ -191,28 +192,30 @@ class Transport(object):
     def abort(self, thread):
         # type: (int) -> None
         """Shut the connection on which `thread` waits for an answer; not one through a proxy."""
-        connection = self._waiting.get(thread)
-        sock = getattr(connection, "sock", None)
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except (IOError, OSError):  # it has ended by itself
-                pass
+        with self._waiting_lock:  # as long as it is held, the connection is nobody else's
+            sock = getattr(self._waiting.get(thread), "sock", None)
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except (IOError, OSError):  # it has ended by itself
+                    pass
 
 
-def _abortable(connection_class, waiting):
-    # type: (Any, Dict[int, Any]) -> Any
+def _abortable(connection_class, waiting, lock):
+    # type: (Any, Dict[int, Any], Any) -> Any
     """`connection_class`, noting in `waiting` which thread waits for an answer on which connection."""
 
     class AbortableConnection(connection_class):
         def getresponse(self, *args, **options):
             # type: (*Any, **Any) -> Any
             thread = threading.current_thread().ident or 0
-            waiting[thread] = self
+            with lock:
+                waiting[thread] = self
             try:
                 return connection_class.getresponse(self, *args, **options)
             finally:
-                waiting.pop(thread, None)
+                with lock:
+                    waiting.pop(thread, None)
 
     return AbortableConnection
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
@@ -148,7 +149,7 @@ class KnownCalls:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._entries: dict[tuple[bytes, ...], KnownCall] = {}
+        self._entries: dict[bytes, KnownCall] = {}
         self._state = (-1, -1)
 
     def shortcut(self, scope: Any) -> Shortcut | None:
@@ -182,8 +183,11 @@ class KnownCalls:
         return self._platform.authenticator.generation, self._platform.algorithms.generation
 
 
-def _head(scope: Any) -> tuple[bytes, ...] | None:
-    """What of a request's head decides about a call; None if it has anything that is looked at more closely."""
+def _head(scope: Any) -> bytes | None:
+    """A digest of what decides about a call in a request's head; None if more than that has to be looked at.
+
+    A digest, since the key is in it: keys are kept nowhere as they are, and aren't compared byte by byte.
+    """
     authorization = content_type = None
     for name, value in scope["headers"]:
         if name == b"authorization" and authorization is None:
@@ -192,8 +196,8 @@ def _head(scope: Any) -> tuple[bytes, ...] | None:
             content_type = value
         elif name in _LOOKED_AT or (name == b"content-length" and len(value) > 7):
             return None  # twice the same header, too: somebody else's may be behind one's own
-    head = scope["raw_path"], scope["query_string"], authorization or b"", content_type or b""
-    return head if sum(map(len, head)) <= _LONGEST_KNOWN else None
+    head = b"\0".join((scope["raw_path"], scope["query_string"], authorization or b"", content_type or b""))
+    return sha256(head).digest() if len(head) <= _LONGEST_KNOWN else None
 
 
 class _DisconnectListener:
