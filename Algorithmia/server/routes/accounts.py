@@ -97,7 +97,9 @@ async def get_below(request: Request) -> Response:
     if len(names) > 1 and names[1] == "connectors":
         return await connectors.below(request, names)
     if len(names) == 1:
-        _, profile = await _own_or_any(request, names[0])
+        identity, profile = await _own_or_any(request, names[0])
+        if identity.call is not None and identity.call.owner != profile.account.username:
+            raise NotAuthorized("an algorithm of others can't see its caller's name and address")
         return json_response(_user(request, profile))
     if len(names) == 2 and names[1] == "keys":
         account = await _managed(request, names[0])
