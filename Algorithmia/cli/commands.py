@@ -176,7 +176,7 @@ LOCAL = Command(
         Command("start", "start it, if it doesn't run, and print its address", handler="serve:local_start"),
         Command(
             "status",
-            "say whether it runs, and where",
+            "say whether it runs, where, and what it has done",
             handler="serve:local_status",
             arguments=(Argument("--json", action="store_true", help="as a JSON object"),),
         ),

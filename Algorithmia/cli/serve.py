@@ -53,10 +53,12 @@ def local_status(args, env):
 
 def _print_status(found, args, env):
     from .. import local
-    from .output import write_json
+    from . import platform_status
+    from .output import write_json, write_pairs
 
+    known = platform_status.measures(found) if found else None
     if args.json:
-        write_json(env, dict(found, running=True) if found else {"running": False})
+        write_json(env, dict(found, running=True, metrics=known) if found else {"running": False})
     elif found is None:
         env.out("not running")
     else:
@@ -64,6 +66,7 @@ def _print_status(found, args, env):
             "running at %s (pid %d, version %s%s)"
             % (found["address"], found["pid"], found["version"], _since(found.get("started_at")))
         )
+        write_pairs(env, platform_status.lines(found, known))
         sandbox = found.get("health", {}).get("sandbox", "none")
         if sandbox == "none":
             env.note("algorithms run WITHOUT A SANDBOX, as the platform's own user: see SECURITY.md")

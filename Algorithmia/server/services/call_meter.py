@@ -81,15 +81,18 @@ class CallMeter:
         self.succeeded += 1
         running = result.duration
         queued = seconds - running if seconds > running else 0.0
-        self.queued.counts[bisect_left(BOUNDS, queued)] += 1
-        self.queued.total += queued
-        self.running.counts[bisect_left(BOUNDS, running)] += 1
-        self.running.total += running
+        histogram = self.queued
+        histogram.counts[bisect_left(BOUNDS, queued)] += 1
+        histogram.total += queued
+        histogram = self.running
+        histogram.counts[bisect_left(BOUNDS, running)] += 1
+        histogram.total += running
         if self._most_algorithms:
             self._count_algorithm(build, SUCCEEDED)
         notes["outcome"] = SUCCEEDED
-        notes["queued"] = round(queued, 6)
-        notes["duration"] = round(running, 6)
+        # Whole microseconds; `round` would take longer than everything else here.
+        notes["queued"] = int(queued * 1e6) / 1e6
+        notes["duration"] = int(running * 1e6) / 1e6
 
     def ended_badly(self, build: Build, problem: BaseException, seconds: float, notes: dict[str, Any]) -> None:
         """A call of `build` has no result because of `problem`."""
