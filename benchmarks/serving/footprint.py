@@ -6,7 +6,6 @@ import http.client
 import json
 import sys
 import time
-from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.embedded import memory
@@ -116,11 +115,6 @@ def health(server: Server) -> dict:
         return dict(json.loads(connection.getresponse().read()))
     finally:
         connection.close()
-
-
-def descriptors(pid: int) -> int:
-    """How many descriptors the process `pid` has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 CASES = [

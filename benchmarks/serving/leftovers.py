@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.embedded import memory
 from benchmarks.server import Server
-
-from .footprint import descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Inventory:
     """What there is at a moment when no worker runs and nobody is connected."""
 
     processes: tuple[str, ...]
-    descriptors: int
+    descriptors: Counter[str]
     files: tuple[str, ...]
 
     @classmethod
@@ -31,10 +31,20 @@ class Inventory:
     def compared_with(self, before: Inventory) -> list[str]:
         """What there is more of than there was `before`."""
         found = [f"process left: {name}" for name in self.processes]
-        if self.descriptors > before.descriptors:
-            found.append(f"{self.descriptors - before.descriptors} descriptors left of the {self.descriptors} open")
+        more = self.descriptors - before.descriptors
+        if self.descriptors.total() > before.descriptors.total():
+            found.append("descriptors left: " + ", ".join(f"{count} of {name}" for name, count in more.items()))
         found += [f"file left: {name}" for name in sorted(set(self.files) - set(before.files))]
         return found
+
+
+def descriptors(pid: int) -> Counter[str]:
+    """What the process `pid` has open, and how many times; sockets and pipes without their numbers."""
+    found: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found[os.readlink(entry).partition("[")[0]] += 1
+    return found
 
 
 def processes_naming(text: str) -> list[int]:

@@ -1,0 +1,24 @@
+"""Small runs of the benchmarks that put many calls at once to a platform, and that kill its workers (benchmarks/serving)."""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def test_many_accounts_call_many_algorithms_at_once_and_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, ROOT])
+    from benchmarks.serving import load
+
+    report = load.run(accounts=4, algorithms=3, calls_each=6, seconds=0.0)
+    assert not report.violations, str(report)
+    assert report.counts["answered"] == 24
+
+
+def test_killed_workers_give_no_wrong_answer_and_leave_no_orphan(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, ROOT])
+    from benchmarks.serving import chaos
+
+    report = chaos.run(calls=300, seed=2)
+    assert not report.violations, str(report)
+    assert report.counts["kills"] and report.counts["answered"]
