@@ -1,4 +1,4 @@
-"""Small runs of the benchmarks that put many calls at once to a platform, and that kill its workers (benchmarks/serving)."""
+"""Small runs of the benchmarks that send many calls at once, and that kill workers (benchmarks/serving)."""
 
 import os
 import sys
