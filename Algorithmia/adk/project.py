@@ -48,8 +48,8 @@ def run_project(root, host):
     if os.path.exists(os.path.join(root, ".adk")):
         runpy.run_module(module_name, run_name="__main__", alter_sys=True)
         raise Exception(
-            "%s ended without serving: a project with the file .adk ends with ADK(apply).init()"
-            % module_name.replace(".", "/")
+            "%s ended without serving: end it with ADK(apply).init() (from Algorithmia import ADK), or remove the file "
+            ".adk from the project, and its function apply is called" % module_name.replace(".", "/")
         )
     module = import_module(module_name)
     apply_func = getattr(module, "apply", None)

@@ -170,8 +170,19 @@ def test_an_unpublished_algorithm_does_not_exist_for_others(world: World) -> Non
     for version in ("", "/0.1.0", "/latestPrivate", "/" + "a" * 40):
         with pytest.raises(NotFound):
             world.resolve("author/Secret" + version, world.stranger)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="not found: it has no such public version; .* number, as 0.1.0, or by latest"):
         world.resolve("author/Secret", world.author)
+
+
+def test_owners_are_told_why_there_is_no_such_version(world: World) -> None:
+    world.add_algorithm("Young")
+    with pytest.raises(NotFound, match="not found: nothing of it is published yet; its builds are called by"):
+        world.resolve("author/Young", world.author)
+    world.add_version(world.add_algorithm("Open"), "0.1.0", "public")
+    with pytest.raises(NotFound, match="not found: all of its versions are public"):
+        world.resolve("author/Open/latestPrivate", world.author)
+    with pytest.raises(NotFound, match="algorithm algo://author/Open/3.[*] not found$"):
+        world.resolve("author/Open/3.*", world.stranger)
 
 
 @pytest.mark.parametrize(

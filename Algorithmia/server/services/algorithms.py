@@ -225,7 +225,7 @@ def _choose(record: _Record, reference: Reference, is_owner: bool) -> Resolved:
     else:
         number = versions.newest(public, wanted.prefix)
     if number is None or number not in record.versions:
-        raise _not_found(reference)
+        raise _not_found(reference, _for_its_owner(record, wanted) if number is None and is_owner else "")
     version = record.versions[number]
     if not version.is_public and not is_owner:
         raise NotAuthorized()
@@ -245,5 +245,18 @@ def _resolved(
     return Resolved(build, settings, version, visible, record.account_id, needs_build)
 
 
-def _not_found(reference: Reference) -> NotFound:
-    return NotFound(f"algorithm algo://{reference.text[:200]} not found")
+def _for_its_owner(record: _Record, wanted: versions.Wanted) -> str:
+    """Why there is no version that `wanted` means, for whoever may know."""
+    if not record.versions:
+        return ": nothing of it is published yet; its builds are called by their commit, OWNER/NAME/COMMIT"
+    if wanted.latest_private:
+        return ": all of its versions are public"
+    private = [number for number, version in record.versions.items() if not version.is_public]
+    if not private:
+        return ""
+    newest = versions.format_number(max(private))
+    return f": it has no such public version; private ones are called by number, as {newest}, or by latestPrivate"
+
+
+def _not_found(reference: Reference, hint: str = "") -> NotFound:
+    return NotFound(f"algorithm algo://{reference.text[:200]} not found{hint}")
