@@ -217,6 +217,7 @@ def _abortable(connection_class, waiting, lock):
                 with lock:
                     waiting.pop(thread, None)
 
+    AbortableConnection.__name__ = connection_class.__name__  # as urllib3's messages have it
     return AbortableConnection
 
 
