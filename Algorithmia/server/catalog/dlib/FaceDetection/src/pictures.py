@@ -2,10 +2,10 @@
 import os
 import time
 
-import requests
-
 import Algorithmia
 from Algorithmia.errors import ApiError
+
+from .web import InputError, fetch
 
 MAX_IMAGES = 20
 MAX_BYTES = 25 * 1024 * 1024
@@ -22,47 +22,31 @@ _SCHEMES = ("data", "s3", "dropbox", "gs", "azureblob")  # not file: that is the
 _FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-class InputError(ValueError):
-    """The input can't be used; the message says why."""
-
-    error_type = "InputError"
-
-
 def read(address):
     """The bytes behind a data URI or a web address."""
     if address.lower().startswith(_WEB):
-        return _fetch(address)
-    if not _is_data(address):
+        until = time.time() + FETCH_SECONDS
+        content, _ = fetch(address, MAX_BYTES, until, "image/*", lambda kind: _check_kind(address, kind))
+    elif _is_data(address):
+        content = _stored(address)
+    else:
         raise InputError("%.200s is neither a data URI (data://.my/folder/picture.jpg) nor a web address" % address)
-    try:
-        with Algorithmia.client().file(address).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except ApiError as error:
-        raise InputError("%.200s can't be read: %s" % (address, error))
     if len(content) > MAX_BYTES:
         raise _too_large(address)
     return content
 
 
-def _fetch(url):
-    pieces, size, until = [], 0, time.time() + FETCH_SECONDS
+def _stored(uri):
     try:
-        with requests.get(url, stream=True, timeout=10, headers={"Accept": "image/*"}) as response:
-            if response.status_code != 200:
-                raise InputError("%.200s answered with status %d" % (url, response.status_code))
-            kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-            if kind.startswith("text/") or kind in ("application/json", "application/xhtml+xml"):
-                raise InputError("%.200s is %.80s, not an image" % (url, kind))
-            for piece in response.iter_content(65536):
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_BYTES:
-                    raise _too_large(url)
-                if time.time() > until:
-                    raise InputError("%.200s took longer than %d seconds to answer" % (url, FETCH_SECONDS))
-    except (requests.RequestException, UnicodeError) as error:
-        raise InputError("%.200s can't be fetched (%s)" % (url, type(error).__name__))
-    return b"".join(pieces)
+        with Algorithmia.client().file(uri).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except ApiError as error:
+        raise InputError("%.200s can't be read: %s" % (uri, error))
+
+
+def _check_kind(address, kind):
+    if kind.startswith("text/") or kind in ("application/json", "application/xhtml+xml"):
+        raise InputError("%.200s is %.80s, not an image" % (address, kind))
 
 
 def decode(content, address):

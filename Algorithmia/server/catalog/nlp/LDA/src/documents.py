@@ -3,10 +3,10 @@ import json
 import time
 from html.parser import HTMLParser
 
-import requests
-
 import Algorithmia
 from Algorithmia.errors import ApiError
+
+from .web import InputError, fetch
 
 MAX_DOCUMENTS = 20000
 MAX_FETCHED = 100  # entries of a list that are addresses
@@ -14,12 +14,6 @@ MAX_BYTES = 20 * 1024 * 1024  # of all documents together
 FETCH_SECONDS = 60  # for everything that is fetched together
 _WEB = ("http://", "https://")
 _SCHEMES = ("data", "s3", "dropbox", "gs", "azureblob")
-
-
-class InputError(ValueError):
-    """The input can't be used; the message says why."""
-
-    error_type = "InputError"
 
 
 def read_documents(given):
@@ -76,41 +70,21 @@ class _Source(object):
         if self._fetches < 0:
             raise InputError("docsList has more than %d addresses in it" % MAX_FETCHED)
         if address.lower().startswith(_WEB):
-            content, is_html = self._fetch(address)
+            content, kind = fetch(address, self._left, self._until)
         else:
-            content, is_html = self._stored(address), False
+            content, kind = self._stored(address), ""
         self._left -= len(content)
+        if self._left < 0:
+            raise _too_large()
         text = content.decode("utf-8", "replace")
-        return _text_of_html(text) if is_html else text
+        return _text_of_html(text) if "html" in kind else text
 
     def _stored(self, uri):
         try:
             with Algorithmia.client().file(uri).open("rb") as file:
-                content = file.read(self._left + 1)
+                return file.read(self._left + 1)
         except ApiError as error:
             raise InputError("%.200s can't be read: %s" % (uri, error))
-        if len(content) > self._left:
-            raise _too_large()
-        return content
-
-    def _fetch(self, url):
-        """What `url` answers, and whether that is a page."""
-        pieces, size = [], 0
-        try:
-            with requests.get(url, stream=True, timeout=10) as response:
-                if response.status_code != 200:
-                    raise InputError("%.200s answered with status %d" % (url, response.status_code))
-                for piece in response.iter_content(65536):
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > self._left:
-                        raise _too_large()
-                    if time.time() > self._until:
-                        raise InputError("%.200s took too long to answer" % url)
-                kind = response.headers.get("Content-Type", "")
-        except (requests.RequestException, UnicodeError) as error:
-            raise InputError("%.200s can't be fetched (%s)" % (url, type(error).__name__))
-        return b"".join(pieces), "html" in kind.lower()
 
 
 def _too_large():
