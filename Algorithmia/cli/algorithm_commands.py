@@ -71,7 +71,8 @@ TEST = Command(
     "test a project on this machine",
     handler="projects:test",
     description="Without an input it runs the project's own tests: src/*_test.py with pytest, or with unittest where "
-    "pytest isn't installed; npm test, mvn test, sbt test, cargo test for projects in other languages. With an input, "
+    "pytest isn't installed; npm test, mvn test, sbt test, cargo test, rake test and Rscript for projects in other "
+    "languages. With an input, "
     "given as for 'algo run', it loads a Python project as the platform does, calls it once and prints the result. "
     "The interpreter is the one that algo runs on.",
     usage="algo test [options] [DIRECTORY]",

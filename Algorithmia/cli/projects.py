@@ -24,11 +24,9 @@ _TEST_COMMANDS = (
     ("build.sbt", ("sbt", "test")),
     ("Rakefile", ("rake", "test")),
 )
-_NO_TESTS = 5  # pytest's exit status
+_NO_TESTS = 5  # pytest's exit status, and that of function_tests
 _PYTEST = "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'src']))"
-_UNITTEST = "sys.path.insert(0, ''); import unittest; unittest.main(None, argv=%r)" % (
-    ["algo test", "discover", "-s", "src", "-p", "*_test.py", "-t", "."],
-)
+_WITHOUT_PYTEST = "from Algorithmia.cli.function_tests import main; main()"
 _CONTENT_TYPES = {"text/plain; charset=utf-8": "text", "application/json": "json", "application/octet-stream": "binary"}
 
 
@@ -60,14 +58,17 @@ def _test_command(project):
         try:
             import pytest  # noqa: F401
         except ImportError:
-            return processes.python_command(_UNITTEST)
+            return processes.python_command(_WITHOUT_PYTEST)
         return processes.python_command(_PYTEST)
     for name, command in _TEST_COMMANDS:
         if project.has(name):
             return list(command)
+    r_tests = project.name + "_test.r"
+    if project.has("src", r_tests):
+        return ["Rscript", "src/" + r_tests]
     raise CliError(
-        "algo test: don't know how %s is tested: there is none of src/%s.py, %s"
-        % (project.directory, project.name, ", ".join(name for name, _ in _TEST_COMMANDS)),
+        "algo test: don't know how %s is tested: there is none of src/%s.py, %s, src/%s"
+        % (project.directory, project.name, ", ".join(name for name, _ in _TEST_COMMANDS), r_tests),
         exit_status.USAGE,
     )
 

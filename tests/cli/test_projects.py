@@ -175,6 +175,14 @@ def test_own_tests_without_pytest(algo, project, tmpdir):
     assert ran.status == 0 and "Ran 1 test" in ran.stderr, ran
     project("def apply(input):\n    return input", Tried_test=CASE % 2)
     assert algo("test", cwd=directory, env={"PYTHONPATH": path}).status == 1
+    functions = "from . import Tried\ndef test_one():\n    assert Tried.apply(1) == %d\ndef test_two():\n    pass\n"
+    for expected, status in ((1, 0), (2, 1)):
+        project("def apply(input):\n    return input", Tried_test=functions % expected)
+        ran = algo("test", cwd=directory, env={"PYTHONPATH": path})
+        assert ran.status == status and "Ran 2 tests" in ran.stderr, ran
+    project("def apply(input):\n    return input", Tried_test="")
+    ran = algo("test", cwd=directory, env={"PYTHONPATH": path})
+    assert ran.status == 1 and "there are no tests" in ran.stderr, ran
 
 
 def test_no_tests(algo, project):
@@ -198,6 +206,17 @@ def test_other_languages(algo, tmpdir):
         assert (ran.status, ran.stdout) == (status, b"") and "npm test --silent in %s" % directory in ran.stderr
     ran = algo("test", directory, env={"PATH": str(tmpdir)})
     assert ran.status == 1 and "can't run npm" in ran.stderr
+
+
+def test_tests_of_r(algo, tmpdir):
+    directory = tmpdir.mkdir("Arr")
+    write(directory, "algorithmia.conf", json.dumps({"username": "tester", "algoname": "Arr"}))
+    directory.mkdir("src").join("Arr_test.r").write("")
+    commands = tmpdir.mkdir("commands")
+    commands.join("Rscript").write("#!/bin/sh\necho Rscript \"$@\"\nexit 3\n")
+    commands.join("Rscript").chmod(0o755)
+    ran = algo("test", directory, env={"PATH": str(commands) + os.pathsep + os.environ["PATH"]})
+    assert ran.status == 1 and "Rscript src/Arr_test.r" in ran.stderr, ran
 
 
 # -- the SDK's view of a project ----------------------------------------------------------------------------------
