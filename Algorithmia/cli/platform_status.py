@@ -7,6 +7,10 @@ from .. import config, errors
 from .output import human_size
 from .users import ADMIN_PROFILE
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, List  # noqa: F401
+
 _PREFIX = "algorithmia_"
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -45,7 +49,7 @@ def measures(found):
 def read(text):
     """``{name: {((label, value), ...): number}}`` of Prometheus' text format; buckets and what makes no sense are left
     out."""
-    samples = {}
+    samples = {}  # type: Dict[str, Dict[Any, float]]
     for line in text.splitlines():
         match = _SAMPLE.match(line)
         if match is None or match.group(1).endswith("_bucket"):
@@ -120,7 +124,7 @@ def _span(seconds):
         return "%.2g ms" % (seconds * 1000)
     if seconds < 10:
         return "%.2g s" % seconds
-    words = []
+    words = []  # type: List[str]
     for size, unit in _UNITS:
         count, seconds = divmod(int(seconds), size)
         if count and len(words) < 2:

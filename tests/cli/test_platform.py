@@ -5,10 +5,11 @@ import signal
 import sys
 
 import pytest
+from wire import WireServer, answer
 
 import Algorithmia
 from Algorithmia import config, local
-from Algorithmia.cli import serve
+from Algorithmia.cli import platform_status, serve
 
 SERVER_PYTHON = os.environ.get("ALGORITHMIA_TEST_SERVER_PYTHON") or sys.executable
 has_platform = pytest.mark.skipif(sys.version_info < (3, 10), reason="the platform runs on Python 3.10 and newer")
@@ -49,6 +50,7 @@ def test_nothing_configured(algo_local, home):
     assert status["running"] is True and status["address"].startswith("http://127.0.0.1:")
     shown = algo_local("local", "status")
     assert shown.text.startswith("running at %s (pid %d, version " % (status["address"], status["pid"]))
+    check_status(algo_local, home, status, shown)
     assert algo_local("local", "start").text == status["address"] + "\n"
     assert status["address"] in algo_local("local", "logs", "-n", "50").text
     name = algo_local("ls").text
@@ -59,6 +61,48 @@ def test_nothing_configured(algo_local, home):
     assert '"path":"/v1/algo/demo/Hello","status":200' in algo_local("local", "logs", "-n", "200").text
     with io.open(os.path.join(home, "platform", "logs", "startup.log")) as handle:
         assert "Traceback" not in handle.read()
+
+
+def check_status(algo_local, home, status, shown):
+    """What the platform has done so far: two calls."""
+    assert status["metrics"]["calls"]["succeeded"] == 2 and status["metrics"]["errors"] == {}
+    assert status["metrics"]["seconds_run"] >= 0 and status["metrics"]["workers"]["busy"] == 0
+    assert status["health"]["status"] == "ok"
+    assert "calls:    2 succeeded, 0 failed\n" in shown.text and "\nmemory:   server " in shown.text
+    assert algo_local("run", "util/Fail", "-d", "x").status == 1
+    assert "errors:   AlgorithmError 1\n" in algo_local("local", "status").text
+    # Without the administrator's key it tells what anybody may know.
+    path = os.path.join(home, "config")
+    admin = config.load_profiles(path)["local-admin"]
+    for other in (config.Profile(api_server=admin.api_server), config.Profile("wrong", admin.api_server)):
+        config.save_profile("local-admin", other, path)
+        less = algo_local("local", "status")
+        assert less.status == 0 and "calls:" not in less.text and "\nworkers:  " in less.text
+        assert algo_local("local", "status", "--json").json["metrics"] is None
+    config.save_profile("local-admin", admin, path)
+
+
+def test_status_of_other_versions(cli, profile, monkeypatch):
+    """One without /metrics, and one whose key is for another address: it gets no key at all."""
+    with WireServer(answer({"error": {"message": "no such route"}}, "404 Not Found")) as wire:
+        found = {"address": wire.address, "pid": 1, "version": "0", "started_at": "?", "health": {"status": "ok"}}
+        monkeypatch.setattr(local, "status", lambda: found)
+        profile("http://127.0.0.1:1", "local-admin")
+        ran = cli("local", "status")
+        assert ran.status == 0 and ran.out == "running at %s (pid 1, version 0)\n" % wire.address
+        assert not wire.requests
+        profile(wire.address, "local-admin")
+        assert cli("local", "status", "--json").json["metrics"] is None
+        assert [request.target for request in wire.requests] == ["/metrics"]
+
+
+def test_reading_metrics():
+    text = '# HELP x y\nx_total{a="b\\"}c",d="e"} 3\nx_bucket{le="1"} 4\n\nnonsense\nx nonsense\ny 0.5\nz NaN\n'
+    found = platform_status.read(text)
+    assert found.pop("z")
+    assert found == {"x_total": {(("a", 'b\\"}c'), ("d", "e")): 3}, "y": {(): 0.5}}
+    spans = [platform_status._span(seconds) for seconds in (0.00026, 0.25, 75, 3600, 90061)]
+    assert spans == ["0.26 ms", "0.25 s", "1 min 15 s", "1 h", "1 d 1 h"]
 
 
 def check_users(algo_local, home):

@@ -28,7 +28,7 @@ from Algorithmia.server.identity import (
     KeyPermissions,
 )
 from Algorithmia.server.platform import Activity
-from Algorithmia.server.routes import accounts, data, health, insights
+from Algorithmia.server.routes import accounts, data, health, insights, metrics
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.cipher import Cipher
 from Algorithmia.server.services.connector_data import ConnectorData
@@ -153,7 +153,8 @@ class Site:
             stores=self.stores,
             engine=SimpleNamespace(status=lambda: {"workers": 0, "busy": 0, "sandbox": "none"}),
         )
-        application = Application(platform, [*data.ROUTES, *accounts.ROUTES, *health.ROUTES, *insights.ROUTES])
+        modules = (data, accounts, health, insights, metrics)
+        application = Application(platform, [route for module in modules for route in module.ROUTES])
         self._server = uvicorn.Server(uvicorn.Config(application, lifespan="off", log_level="critical"))
         ready = threading.Event()
 
