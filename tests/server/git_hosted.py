@@ -92,7 +92,7 @@ class GitSite:
         access = AlgorithmAccess(self.database)
         platform: Any = SimpleNamespace(
             settings=self.settings,
-            activity=SimpleNamespace(begin=lambda: None, end=lambda: None),
+            activity=SimpleNamespace(begin=lambda: None, end=lambda status: None),
             authenticator=self.authenticator,
             repositories=self.repositories,
             git_hosting=Hosting(self.database, access, self.repositories),
