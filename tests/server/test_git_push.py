@@ -312,6 +312,26 @@ def test_beyond_the_limit_of_transfers_others_are_told(tmp_path: Path, monkeypat
         site.stop()
 
 
+def test_an_account_that_stalls_transfers_stalls_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("Algorithmia.server.git.smart_http._MAX_PROCESSES", 2)
+    monkeypatch.setattr("Algorithmia.server.git.smart_http._MAX_OF_ACCOUNT", 1)
+    monkeypatch.setattr("Algorithmia.server.git.smart_http._PLACE_PATIENCE", 0.1)
+    site = GitSite(tmp_path / "site")
+    try:
+        me, other = site.person(tmp_path), site.person(tmp_path)
+        algorithm = site.algorithm(me.account)
+        site.algorithm(other.account)
+        with begin(me, "receive-pack", half_a_push(site, algorithm)):
+            wait_until(lambda: git_processes(algorithm))
+            done = me.try_git("clone", me.url(f"{me.name}/Test.git"), "busy")
+            assert done.status != 0 and "503" in done.output
+            assert other.clone(f"{other.name}/Test.git").is_dir()
+        wait_until(lambda: not git_processes(algorithm))
+        assert me.clone(f"{me.name}/Test.git").is_dir()
+    finally:
+        site.stop()
+
+
 def test_a_push_cut_off_between_branch_and_hook_is_built_all_the_same(tmp_path: Path) -> None:
     site = GitSite(tmp_path / "site")
     try:

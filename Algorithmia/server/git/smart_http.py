@@ -13,10 +13,11 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -36,6 +37,8 @@ RECEIVE_PACK = "git-receive-pack"
 SERVICES = (UPLOAD_PACK, RECEIVE_PACK)
 
 _MAX_PROCESSES = 12
+# Of one account, so that nobody who stalls transfers keeps the others from theirs.
+_MAX_OF_ACCOUNT = 4
 # Pushes whose build is being shown: they cost no processor time, and so no place among the others.
 _MAX_WATCHERS = 60
 _PLACE_PATIENCE = 120.0
@@ -84,6 +87,7 @@ class Bridge:
         self.max_push_bytes = max_push_bytes
         self.request_timeout = request_timeout or None
         self._places = asyncio.Semaphore(_MAX_PROCESSES)
+        self._places_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._watchers = 0
         self.closing = asyncio.Event()
         self._tidying: set[asyncio.Task[None]] = set()
@@ -91,7 +95,8 @@ class Bridge:
     async def open(self, exchange: Exchange) -> GitResponse:
         """The response that runs `exchange`. Raises Unavailable when too many others run, or without git."""
         backend = await run_in_threadpool(lambda: self.git.http_backend)
-        place = Place(self._places)
+        own = self._places_of.setdefault(exchange.account, asyncio.Semaphore(_MAX_OF_ACCOUNT))
+        place = Place(own, self._places)
         await place.take()
         return GitResponse(self, exchange, backend, place)
 
@@ -109,6 +114,23 @@ class Bridge:
         finally:
             self._watchers -= is_watched
 
+    @asynccontextmanager
+    async def changing(self, algorithm_id: str) -> AsyncIterator[Sequence[int]]:
+        """`Repositories.changing`, begun and ended in a thread: there are files to lock, to make and to remove."""
+        change = self.repositories.changing(algorithm_id)
+        beginning = asyncio.ensure_future(run_in_threadpool(change.__enter__))
+
+        async def end() -> None:
+            await asyncio.wait((beginning,))
+            if beginning.exception() is None:
+                await run_in_threadpool(change.__exit__, None, None, None)
+
+        try:
+            yield await asyncio.shield(beginning)
+        finally:
+            # What was begun is ended, whoever gives up waiting for it.
+            await asyncio.shield(end())
+
     def tidy(self, algorithm_id: str) -> None:
         """Let the repository be tidied in the background, if there's need."""
 
@@ -122,25 +144,30 @@ class Bridge:
 
 
 class Place:
-    """One place among the git processes that may run at once; given back once, whoever does it first."""
+    """One place among the git processes of an account, and among all; given back once, whoever does it first."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
+    def __init__(self, *places: asyncio.Semaphore) -> None:
         self._places = places
-        self._is_taken = False
+        self._taken: list[asyncio.Semaphore] = []
 
     async def take(self) -> None:
+        """Wait for the place. Raises Unavailable."""
         try:
-            await asyncio.wait_for(self._places.acquire(), _PLACE_PATIENCE)
+            for places in self._places:
+                await asyncio.wait_for(places.acquire(), _PLACE_PATIENCE)
+                self._taken.append(places)
         except (TimeoutError, asyncio.TimeoutError):
-            raise Unavailable(
-                f"{_MAX_PROCESSES} git transfers are running, which is the limit; try again in a minute"
-            ) from None
-        self._is_taken = True
+            is_own = not self._taken
+            self.leave()
+            limit = f"{_MAX_OF_ACCOUNT} git transfers of this account" if is_own else f"{_MAX_PROCESSES} git transfers"
+            raise Unavailable(f"{limit} are running, which is the limit; try again in a minute") from None
+        except BaseException:
+            self.leave()
+            raise
 
     def leave(self) -> None:
-        if self._is_taken:
-            self._is_taken = False
-            self._places.release()
+        while self._taken:
+            self._taken.pop().release()
 
 
 class GitResponse(Response):
@@ -174,12 +201,12 @@ class GitResponse(Response):
     async def _exchange_all(self, receive: Any, send: Any) -> None:
         exchange = self._exchange
         is_push = exchange.service == RECEIVE_PACK and not exchange.advertise
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             stack.callback(self._place.leave)
             held: Sequence[int] = ()
             before = None
             if is_push:
-                held = stack.enter_context(self._bridge.repositories.changing(exchange.algorithm_id))
+                held = await stack.enter_async_context(self._bridge.changing(exchange.algorithm_id))
                 before = await run_in_threadpool(self._bridge.repositories.head, exchange.algorithm_id)
             ours, theirs = socket.socketpair()
             stack.callback(ours.close)
