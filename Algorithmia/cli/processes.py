@@ -1,13 +1,25 @@
 """Programs that commands start: this program's own interpreter, git, test runners."""
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 from .._compat import native
 from . import exit_status
 from .context import CliError
+
+# A session of its own, so that what a program starts in turn (npm, make) can be ended with it.
+if os.name != "posix":
+    _OWN_SESSION = {}  # type: dict
+elif sys.version_info >= (3, 2):
+    _OWN_SESSION = {"start_new_session": True}
+else:
+    _OWN_SESSION = {"preexec_fn": os.setsid}
+# For what a program has to clear away when it is interrupted: git, a half-made clone.
+_GRACE_SECONDS = 3
 
 
 def python_command(code):
@@ -24,8 +36,10 @@ def run(command, env, cwd=None, stdin=b"", timeout=None, variables=()):
     """Run a program whose output, all of it, goes to standard error; returns its exit status.
 
     stdin      bytes for its standard input
-    timeout    seconds after which it is killed; raises CliError then
+    timeout    seconds after which it is killed, with all that it started; raises CliError then
     variables  added to the environment
+
+    An interrupt (Ctrl-C), which the terminal doesn't send to it, is passed on to it and all that it started.
     """
     env.flush()
     try:
@@ -36,6 +50,7 @@ def run(command, env, cwd=None, stdin=b"", timeout=None, variables=()):
             stdout=_descriptor(env.stderr),
             stderr=_descriptor(env.stderr),
             env=dict(os.environ, **dict(variables)),
+            **_OWN_SESSION
         )
     except OSError as error:
         hint = "; is it installed, and on the PATH?" if error.errno == errno.ENOENT else ""
@@ -45,22 +60,49 @@ def run(command, env, cwd=None, stdin=b"", timeout=None, variables=()):
     def end():
         # type: () -> None
         expired.append(True)
-        process.kill()
+        _kill(process)
 
     timer = threading.Timer(timeout or 0, end)
-    if timeout:
-        timer.start()
     try:
+        if timeout:
+            timer.start()
         process.communicate(stdin)
     except BaseException:
-        process.kill()
-        process.wait()
+        _interrupt(process)
         raise
     finally:
         timer.cancel()
     if expired:
         raise CliError("algo: it took longer than %s seconds and was ended" % timeout, exit_status.TIMEOUT)
     return process.returncode
+
+
+def _interrupt(process):
+    """Ask `process` and what it started to end, and see to it soon after."""
+    try:
+        if _signal(process, signal.SIGINT):
+            until = time.time() + _GRACE_SECONDS
+            while process.poll() is None and time.time() < until:
+                time.sleep(0.05)
+    finally:  # of a second interrupt too
+        _kill(process)
+        process.wait()
+
+
+def _kill(process):
+    if not _signal(process, getattr(signal, "SIGKILL", None)):
+        process.kill()
+
+
+def _signal(process, number):
+    """Send a signal to all of the session of `process`; whether there are such things here."""
+    if not _OWN_SESSION:
+        return False
+    try:
+        os.killpg(process.pid, number)
+    except OSError:
+        pass  # they have all ended
+    return True
 
 
 def _descriptor(stream):
