@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def test_values_come_and_go_as_they_are(tmp_path: Path) -> None:
         assert (binary.content_type, binary.body) == ("binary", every_byte)
         assert (await keeper.result("echo", "x")).content_type == "text"
         assert (await keeper.result("echo", 1)).content_type == "json"
-        assert 0 < binary.duration < 5
+        assert binary.duration > 0
 
     with_keeper(tmp_path, test)
 
@@ -186,17 +185,16 @@ def test_a_flood_is_cut_and_stalls_nobody(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
         assert await keeper("echo", 1) == 1
         flood = asyncio.create_task(keeper.result("flood", 100_000))
-        slowest = 0.0
+        answered = 0
         while not flood.done():
-            began = time.monotonic()
             await keeper("echo", 1)
-            slowest = max(slowest, time.monotonic() - began)
+            answered += not flood.done()
             await asyncio.sleep(0.01)
         result: Result = await flood
         kept, _, notice = result.stdout.rpartition("\n")
         assert kept == "x" * 50_000
         assert notice == "[output truncated: the first 50000 of 102400000 bytes are shown]"
-        assert slowest < 2
+        assert answered, "calls that began after the flood were to end before it"
 
     with_keeper(tmp_path, test, max_stdout_bytes=50_000)
 

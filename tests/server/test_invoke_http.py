@@ -218,9 +218,8 @@ def test_errors_of_algorithms_are_answers(wire: Wire) -> None:
 
 
 def test_timeout(wire: Wire) -> None:
-    began = time.monotonic()
-    answer = wire.call("util/Sleep?timeout=0.5", 60)
-    assert answer.status == 200 and time.monotonic() - began < 10
+    answer = wire.call("util/Sleep?timeout=0.5", 600)  # longer than the connection waits for an answer
+    assert answer.status == 200
     assert answer.error["message"].startswith(TIMED_OUT)
     assert answer.error["error_type"] == "TimeoutError"
     assert wire.call("util/Sleep", 0).json["result"] == {"slept": 0.0}
@@ -333,9 +332,8 @@ def test_a_client_that_leaves_ends_the_work(start_server: Any) -> None:
         head = f"POST /v1/algo/util/Sleep HTTP/1.1\r\nHost: x\r\nAuthorization: {wire.key}\r\n"
         connection.sendall((head + "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\n600").encode())
         time.sleep(0.5)
-    began = time.monotonic()
+    # The only worker had 600 seconds to go: a call that waits for less than that ends only because that work did.
     assert wire.call("util/Sleep?timeout=20", 0).json["result"] == {"slept": 0.0}
-    assert time.monotonic() - began < 5
 
 
 # -- web pages ---------------------------------------------------------------------------------------------------
