@@ -132,8 +132,8 @@ async def _traffic(
                     return
 
     tasks = []
-    for account in keys:
-        for number in range(calls_each):
+    for number in range(calls_each):
+        for account in keys:  # in turns: being the first to ask is no unfairness
             # Each begins with another algorithm.
             order = references[number % len(references) :] + references[: number % len(references)]
             rest = order[1:]

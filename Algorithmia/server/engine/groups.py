@@ -79,6 +79,7 @@ class Waiter:
         self.call = call
         self.future = future
         self.is_child = is_child_call(call)
+        self.since = future.get_loop().time()
 
 
 def is_child_call(call: Call) -> bool:

@@ -72,6 +72,7 @@ class LocalPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._limit = max(1, settings.max_workers)
         self._most = max(_LOWEST_TOTAL, 4 * self._limit)
+        self._preparing = 0  # about to be started
         self._is_short = False  # a group had to do without a worker, since there were too many of others
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -113,6 +114,7 @@ class LocalPool:
         group = self._group(build, session)
         self._make_room()
         group.starting += 1
+        self._preparing += 1
         worker, printed = await self._start_worker(group, session)
         self._release(group, worker)
         return printed
@@ -279,13 +281,15 @@ class LocalPool:
             waiter.future.set_exception(again(failure))
 
     def _feed(self) -> None:
-        """The machine may have room again: groups that had to wait for it may grow."""
+        """The machine may have room again: groups that had to wait for it may grow, those first that wait longest."""
         if not self._is_short:
             return
         self._is_short = False
-        for group in self._groups.values():
-            if group.waiting:
-                self._grow(group)
+        hungry = [group for group in self._groups.values() if group.waiting]
+        for group in sorted(hungry, key=lambda group: group.waiting[0].since):
+            self._grow(group)
+            if self._is_short:
+                return
 
     # -- starting -----------------------------------------------------------------------------------------------
 
@@ -313,6 +317,7 @@ class LocalPool:
             if not waiter.is_child and (group.size >= self._limit or not self._make_room()):
                 return
             group.starting += 1
+            self._preparing += 1
             # The call that asked for it: while loading, the algorithm acts for that caller.
             task = loop.create_task(self._serve_waiting(group, group.waiting[group.starting - 1].call.session))
             self._tasks.add(task)
@@ -320,7 +325,7 @@ class LocalPool:
 
     def _make_room(self) -> bool:
         """Whether the machine takes one more worker; the longest idle one is let go for it if need be."""
-        if len(self._processes) < self._most:
+        if len(self._processes) + self._preparing < self._most:
             return True
         idle = [(group.idle[0].idle_since, group) for group in self._groups.values() if group.idle]
         if not idle:
@@ -359,12 +364,16 @@ class LocalPool:
             worker = kind(launch, self._ended)
             worker.generation = generation
             self._processes[worker] = group
+            self._preparing -= 1
             printed = await worker.start(self._settings.load_timeout)
         except BaseException as problem:
             group.starting -= 1
             self._sessions.revoke(key)
             if worker is not None:
                 worker.kill()
+            else:
+                self._preparing -= 1
+                self._feed()
             if isinstance(problem, CallFailure) or not isinstance(problem, Exception):
                 raise
             log.exception("can't start a worker")
