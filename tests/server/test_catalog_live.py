@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import json
 import os
 import struct
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -159,7 +157,10 @@ def test_documents_of_every_kind(platform: Server) -> None:
         ("dlib/FaceDetection", {"images": [{"url": "data://.my/x.png", "output": "data://.my/x.exe"}]}, "must end in"),
         ("dlib/FaceDetection", {"images": [{"url": "data://.my/x.png", "output": "file:///tmp/x.png"}]}, "data URI"),
         ("dlib/FaceDetection", {"images": ["data://.my/x.png"] * 21}, "21 images"),
-        ("dlib/FaceDetection", {"images": ["http://127.0.0.1:1/x.png"]}, "can't be fetched"),
+        ("dlib/FaceDetection", {"images": ["http://127.0.0.1:1/x.png"]}, "hosted data"),
+        ("dlib/FaceDetection", {"images": ["http://169.254.169.254/latest/meta-data/"]}, "hosted data"),
+        ("nlp/LDA", {"docsList": ["http://localhost:1/", "text"]}, "hosted data"),
+        ("nlp/LDA", {"docsList": "http://[::1]:1/x.txt"}, "hosted data"),
     ],
 )
 def test_what_can_not_be_used_is_refused_with_the_reason(
@@ -170,7 +171,7 @@ def test_what_can_not_be_used_is_refused_with_the_reason(
     assert caught.value.error_type == "InputError" and message in str(caught.value)
 
 
-# -- pictures on the web -----------------------------------------------------------------------------------------
+# -- pictures -----------------------------------------------------------------------------------------------------
 
 
 def claiming(width: int, height: int) -> bytes:
@@ -185,60 +186,24 @@ def claiming(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-class Site(http.server.BaseHTTPRequestHandler):
-    """Serves the photograph, and what pretends to be one."""
-
-    def do_GET(self) -> None:
-        kind, body = {
-            "/face.png": ("image/png", photograph("PNG")),
-            "/untyped": ("application/octet-stream", photograph("JPEG")),
-            "/page": ("text/html; charset=utf-8", b"<html>no picture</html>"),
-            "/lie.png": ("image/png", b"<html>no picture</html>"),
-            "/bomb.png": ("image/png", claiming(9000, 9000)),
-            "/endless.png": ("image/png", b""),
-        }.get(self.path, ("", b""))
-        self.send_response(200 if kind else 404)
-        self.send_header("Content-Type", kind or "image/png")
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-            if self.path == "/endless.png":
-                for _ in range(200):
-                    self.wfile.write(bytes(2**20))
-        except OSError:
-            pass  # the other side has seen enough
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_pictures_from_the_web(platform: Server, site: str) -> None:
+def test_pictures_of_several_formats(platform: Server) -> None:
     client = platform.client()
     client.dir("data://.my/marked").create()
+    client.file("data://.my/marked/astronaut.png").put(photograph("PNG"))
+    client.file("data://.my/marked/untyped").put(photograph("JPEG"))
     images = [
-        {"url": site + "/face.png", "output": "data://.my/marked/face.jpg"},
-        {"url": site + "/untyped"},
+        {"url": "data://.my/marked/astronaut.png", "output": "data://.my/marked/face.jpg"},
+        {"url": "data://.my/marked/untyped"},
     ]
     first, second = client.algo("dlib/FaceDetection").pipe({"images": images}).result["images"]
     for result in (first, second):
         [face] = result["detected_faces"]
         assert is_near(face, FACE)
     assert first["output"] == "data://.my/marked/face.jpg"
-    assert second["url"] == site + "/untyped" and "output" not in second
+    assert second["url"] == "data://.my/marked/untyped" and "output" not in second
     marked = Image.open(io.BytesIO(client.file("data://.my/marked/face.jpg").getBytes()))
     assert (marked.format, marked.size) == ("JPEG", (512, 512))
-    single = client.algo("dlib/FaceDetection").pipe({"images": site + "/face.png"}).result
+    single = client.algo("dlib/FaceDetection").pipe({"images": "data://.my/marked/astronaut.png"}).result
     assert single["images"][0]["detected_faces"] == first["detected_faces"]
 
 
@@ -268,20 +233,18 @@ def test_no_face_and_many(platform: Server) -> None:
     assert (marked.format, marked.size) == ("WEBP", (5760, 2700))
 
 
-@pytest.mark.parametrize(
-    "path, message",
-    [
-        ("/page", "text/html, not an image"),
-        ("/lie.png", "not an image"),
-        ("/bomb.png", "50 million pixels"),
-        ("/endless.png", "larger than 25 MB"),
-        ("/missing.png", "status 404"),
-    ],
-)
-def test_what_is_no_picture_is_refused(platform: Server, site: str, path: str, message: str) -> None:
-    with pytest.raises(AlgorithmException) as caught:
-        platform.client().algo("dlib/FaceDetection").pipe({"images": [{"url": site + path}]})
-    assert caught.value.error_type == "InputError" and message in str(caught.value)
+def test_what_is_no_picture_is_refused(platform: Server) -> None:
+    client = platform.client()
+    client.dir("data://.my/refused").create()
+    for name, content, message in (
+        ("lie.png", b"<html>no picture</html>", "not an image"),
+        ("bomb.png", claiming(9000, 9000), "50 million pixels"),
+        ("large.png", bytes(25 * 2**20 + 1), "larger than 25 MB"),
+    ):
+        client.file(f"data://.my/refused/{name}").put(content)
+        with pytest.raises(AlgorithmException) as caught:
+            client.algo("dlib/FaceDetection").pipe({"images": [f"data://.my/refused/{name}"]})
+        assert caught.value.error_type == "InputError" and message in str(caught.value)
 
 
 # -- first use that goes wrong -----------------------------------------------------------------------------------
