@@ -227,7 +227,7 @@ def _build_to_publish(connection: sa.Connection, viewed: Viewed, commit: str) ->
         newest_state = f"; build {newest.id} of commit {newest.commit_sha[:10]} is {newest.status}"
     if build is None:
         if newest is None:
-            remedy = "push a commit, or compile, first"
+            remedy = "push a commit, deploy, or compile, first"
         else:
             remedy = "wait for it to end" if newest.status == IN_PROGRESS else "see its logs, and push a correction"
         raise NotFound(
@@ -239,7 +239,8 @@ def _build_to_publish(connection: sa.Connection, viewed: Viewed, commit: str) ->
         number = format_number((version.major, version.minor, version.revision))
         raise Conflict(
             f"the newest successful build of {viewed.reference} (commit {build.commit_sha[:10]}) is published already, "
-            f"as {number}{newest_state}: push a change, or compile again, and then publish",
+            f"as {number}{newest_state}: push a change, or build it again (compile with force, or an empty commit: "
+            "git commit --allow-empty), and then publish",
             Code.VERSION_PUBLISHED,
         )
     return build
