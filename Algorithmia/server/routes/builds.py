@@ -103,9 +103,8 @@ async def put_source(request: Request, path: Path) -> Response:
         raise BadRequest(f"message has a NUL character or more than {_MAX_MESSAGE} characters")
     with platform.management.upload() as archive:
         await _receive(request, archive, platform.settings.max_push_bytes)
-        commit, is_new = await run_in_threadpool(
-            platform.management.replace_source, viewed, archive, message, asked.identity.account.username
-        )
+        author = asked.identity.account.username
+        commit, is_new = await platform.management.replace_source(viewed, archive, message, author)
     build_id = await platform.builds.request(viewed.id, commit)
     return json_response({"commit_sha": commit, "build_id": build_id, "created": is_new})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadRequest, Code
@@ -94,29 +95,48 @@ def complete(given: Settings, languages: Languages) -> Settings:
     return settings
 
 
-def changed(present: Settings, given: Settings, languages: Languages) -> Settings:
-    """`present` with the changes of `given` (as `checked` gives it). Raises BadRequest; blocks."""
-    settings = {**present, **{name: value for name, value in given.items() if name not in _ENVIRONMENT}}
-    wanted = {name: given[name] for name in _ENVIRONMENT if name in given and given[name] != present.get(name)}
-    if wanted:
-        try:
-            language_now: Language | None = languages.choose(present)[0]
-        except BuildProblem:
-            language_now = None
-        except UnknownEnvironment:
-            language_now = None
-        language, chosen = _environment(wanted, languages)
-        if language_now is not None and language.name != language_now.name:
-            raise BadRequest(
-                f"the language of an algorithm can't change: this one is {language_now.name}, not {language.name}; "
-                "create another algorithm for it"
-            )
-        if set(wanted) != {"language"}:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of settings whose environment is looked up already, which may take long: `to` is instantaneous.
+
+    environment  what replaces the settings `_ENVIRONMENT`; None if they stay
+    """
+
+    present: Settings
+    given: Settings
+    environment: Settings | None
+
+    def fits(self, present: Settings) -> bool:
+        """Whether it was looked up for settings with the environment of `present`."""
+        return all(present.get(name) == self.present.get(name) for name in _ENVIRONMENT)
+
+    def to(self, present: Settings) -> Settings:
+        """`present`, which it fits, with the change. Raises BadRequest."""
+        settings = {**present, **{name: value for name, value in self.given.items() if name not in _ENVIRONMENT}}
+        if self.environment is not None:
             for name in _ENVIRONMENT:
                 settings.pop(name, None)
-            settings.update(chosen)
-    check_licence(settings)
-    return settings
+            settings.update(self.environment)
+        check_licence(settings)
+        return settings
+
+
+def change(present: Settings, given: Settings, languages: Languages) -> Change:
+    """The changes of `given` (as `checked` gives it) to `present`. Raises BadRequest; blocks, not in a transaction."""
+    wanted = {name: given[name] for name in _ENVIRONMENT if name in given and given[name] != present.get(name)}
+    if not wanted:
+        return Change(present, given, None)
+    try:
+        language_now: Language | None = languages.choose(present)[0]
+    except (BuildProblem, UnknownEnvironment):
+        language_now = None
+    language, chosen = _environment(wanted, languages)
+    if language_now is not None and language.name != language_now.name:
+        raise BadRequest(
+            f"the language of an algorithm can't change: this one is {language_now.name}, not {language.name}; "
+            "create another algorithm for it"
+        )
+    return Change(present, given, None if set(wanted) == {"language"} else chosen)
 
 
 def check_licence(settings: Settings) -> None:

@@ -7,7 +7,6 @@ Neither counts before its mark is on disk: the row of the build, and the file ``
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -30,6 +29,7 @@ from . import build_tree
 from .build_commands import Commands, whole
 from .build_log import BuildLog
 from .build_records import CATALOG, Subject
+from .turns import Turns
 
 
 class Sources(Protocol):
@@ -66,7 +66,7 @@ class Workshop:
         self._sources = sources
         self._state = settings.state.absolute()
         self._settings = settings
-        self._installing: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._installing = Turns()
         self._cache_users: dict[Path, int] = {}
 
     def project(self, build_id: str) -> Path:
@@ -165,17 +165,10 @@ class Workshop:
     @contextlib.asynccontextmanager
     async def _installation(self, key: str, log: BuildLog) -> AsyncIterator[None]:
         """Whoever holds this is the only one who installs `key`."""
-        lock, users = self._installing.get(key, (asyncio.Lock(), 0))
-        self._installing[key] = lock, users + 1
-        try:
-            if lock.locked():
-                log.say("Waiting for another build that is installing the same dependencies")
-            async with lock:
-                yield
-        finally:
-            lock, users = self._installing.pop(key)
-            if users > 1:
-                self._installing[key] = lock, users - 1
+        if self._installing.is_taken(key):
+            log.say("Waiting for another build that is installing the same dependencies")
+        async with self._installing.of(key):
+            yield
 
     @contextlib.asynccontextmanager
     async def _using_cache(self, cache: Path) -> AsyncIterator[None]:

@@ -1,6 +1,6 @@
 """Creating, changing and deleting algorithms. An algorithm's row implies its repository: that is made first.
 
-All methods block.
+Methods that are not async block.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msgspec
 import sqlalchemy as sa
+from starlette.concurrency import run_in_threadpool
 
 from ..db import schema
 from ..db.database import Database
@@ -32,7 +31,9 @@ from . import algorithm_settings, templates
 from .algorithm_access import AlgorithmAccess, Viewed, is_id, is_name, require_management
 from .algorithm_settings import PUBLIC
 from .algorithms import Algorithms
+from .build_commands import whole
 from .builds import Builds
+from .turns import Turns
 
 log = logging.getLogger("algorithmia.management")
 
@@ -76,8 +77,8 @@ class Management:
         self._access = access
         self._recycle = recycle
         self._uploads = uploads
-        self._sources: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-        self._guard = threading.Lock()
+        # Two imports of the same files in the same second write the same pack, and git takes that for an error.
+        self._importing = Turns()
 
     def create(self, identity: Identity, owner: str, name: str, wishes: Wishes) -> Viewed:
         """Make the algorithm OWNER/NAME with the template of its language as its source.
@@ -132,14 +133,19 @@ class Management:
         given_details = algorithm_settings.checked_details(wishes.details)
         given = algorithm_settings.checked(wishes.settings)
         _check_source(wishes.source)
-        with self._database.write() as connection:
-            row = locked(connection, viewed)
-            details = {**msgspec.json.decode(row.details), **given_details}
-            if wishes.sample_input is not None:
-                details["sample_input"] = wishes.sample_input
-            before = msgspec.json.decode(row.settings)
-            settings = algorithm_settings.changed(before, given, self._languages)
-            store(connection, viewed.id, details, settings)
+        before = viewed.settings
+        while True:
+            change = algorithm_settings.change(before, given, self._languages)
+            with self._database.write() as connection:
+                row = locked(connection, viewed)
+                before = msgspec.json.decode(row.settings)
+                if change.fits(before):
+                    details = {**msgspec.json.decode(row.details), **given_details}
+                    if wishes.sample_input is not None:
+                        details["sample_input"] = wishes.sample_input
+                    settings = change.to(before)
+                    store(connection, viewed.id, details, settings)
+                    break
         self._algorithms.invalidate()
         if settings.get("network_access") != before.get("network_access"):
             self._recycle(viewed.id)
@@ -199,18 +205,20 @@ class Management:
             )
         self._algorithms.invalidate()
 
-    def replace_source(self, viewed: Viewed, archive: Path, message: str, author: str) -> tuple[str, bool]:
+    async def replace_source(self, viewed: Viewed, archive: Path, message: str, author: str) -> tuple[str, bool]:
         """Make the gzipped tar `archive` the whole source; its commit, and whether that is a new one.
 
-        Raises BadRequest and TooLarge for an archive that won't do, Conflict, NotFound.
+        On the event loop. Raises BadRequest and TooLarge for an archive that won't do, Conflict, NotFound.
         """
+        async with self._importing.of(viewed.id):
+            # Whole: the next one's turn comes when git has ended, also if this one's caller has gone.
+            return await whole(run_in_threadpool(self._replace_source, viewed, archive, message, author))
+
+    def _replace_source(self, viewed: Viewed, archive: Path, message: str, author: str) -> tuple[str, bool]:
         before = self._repositories.head(viewed.id)
         if before is None:
             raise NotFound(f"{viewed.reference} has no source that can be changed: it is part of the platform")
-        # Two imports of the same files in the same second write the same pack, and git takes that for an error.
-        with self._guard:
-            lock = self._sources.setdefault(viewed.id, threading.Lock())
-        with lock, self._unless_deleted(viewed):
+        with self._unless_deleted(viewed):
             before = self._repositories.head(viewed.id) or before
             commit = self._repositories.commit_files(viewed.id, archive, message, author)
         if commit != before:

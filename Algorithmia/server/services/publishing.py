@@ -120,28 +120,39 @@ class Publishing:
     # -- below -----------------------------------------------------------------------------------------------------
 
     def _record(self, viewed: Viewed, wanted: Publication) -> _Published:
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._try_to_record(viewed, wanted)
-            except sa.exc.IntegrityError:
-                continue  # somebody else took the number
-        raise Conflict(f"{viewed.reference} is being published by others at the same time; try again")
-
-    def _try_to_record(self, viewed: Viewed, wanted: Publication) -> _Published:
         details_given = algorithm_settings.checked_details(wanted.details)
         given = algorithm_settings.checked(wanted.settings)
+        present = viewed.settings
+        for _ in range(_ATTEMPTS):
+            change = algorithm_settings.change(present, given, self._languages)
+            try:
+                recorded = self._try_to_record(viewed, wanted, details_given, change)
+            except sa.exc.IntegrityError:
+                continue  # somebody else took the number
+            if isinstance(recorded, _Published):
+                return recorded
+            present = recorded
+        raise Conflict(f"{viewed.reference} is being published by others at the same time; try again")
+
+    def _try_to_record(
+        self, viewed: Viewed, wanted: Publication, details_given: Mapping[str, str], change: algorithm_settings.Change
+    ) -> _Published | dict[str, Any]:
+        """The version; the algorithm's settings if these are no longer those that `change` was made for."""
+        given = change.given
         versions = schema.versions
         with self._database.write() as connection:
             row = locked(connection, viewed)
             details = msgspec.json.decode(row.details)
-            stored = msgspec.json.decode(row.settings)
+            stored: dict[str, Any] = msgspec.json.decode(row.settings)
+            if not change.fits(stored):
+                return stored
             existing = {
                 (version.major, version.minor, version.revision): version
                 for version in connection.execute(sa.select(versions).where(versions.c.algorithm_id == viewed.id))
             }
             number = _next_number(viewed, set(existing), wanted)
             build = _build_to_publish(connection, viewed, wanted.git_hash)
-            settings = algorithm_settings.changed(stored, given, self._languages)
+            settings = change.to(stored)
             callability = given.get("algorithm_callability") or stored.get("algorithm_callability") or PRIVATE
             # What callability the algorithm began with stays what the next version has by default.
             kept = {**settings, "algorithm_callability": stored.get("algorithm_callability", PRIVATE)}

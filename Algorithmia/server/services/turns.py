@@ -1,0 +1,31 @@
+"""One at a time by key, waited for on the event loop, where waiting keeps no thread from others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+class Turns:
+    """Locks by key; those that nobody holds or waits for take no memory."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    def is_taken(self, key: str) -> bool:
+        """Whether somebody has the turn of `key` now."""
+        return key in self._locks and self._locks[key][0].locked()
+
+    @contextlib.asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Within the block nobody else is in one of the same `key`."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = lock, users - 1

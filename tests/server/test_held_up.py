@@ -1,0 +1,104 @@
+"""What takes long for one caller holds up nobody else: neither the threads that all share, nor the event loop, nor the
+database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grounded import Grounded
+from starlette.concurrency import run_in_threadpool
+
+from Algorithmia.server.errors import NotFound
+from Algorithmia.server.languages import Languages
+from Algorithmia.server.services.management import Wishes
+from Algorithmia.server.services.publishing import Publication
+from Algorithmia.server.services.turns import Turns
+
+_MANY = 60  # more than there are threads
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Grounded:
+    return Grounded(tmp_path)
+
+
+def test_imports_that_wait_for_each_other_keep_no_threads(ground: Grounded, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, begun = threading.Event(), []
+
+    def slowly(algorithm_id: str, *_: Any) -> str:
+        begun.append(algorithm_id)
+        may_end.wait(60)
+        return "0" * 40
+
+    monkeypatch.setattr(ground.platform.repositories, "commit_files", slowly)
+
+    async def import_many() -> tuple[int, list[tuple[str, bool]]]:
+        replace = ground.platform.management.replace_source
+        imports = [
+            asyncio.create_task(replace(ground.viewed, Path("source.tar.gz"), "change", "me")) for _ in range(_MANY)
+        ]
+        try:
+            await asyncio.wait_for(asyncio.gather(*(run_in_threadpool(int) for _ in range(20))), 30)
+            at_once = len(begun)
+        finally:
+            may_end.set()
+        return at_once, await asyncio.gather(*imports)
+
+    at_once, answers = asyncio.run(import_many())
+    assert at_once <= 1 and answers == [("0" * 40, True)] * _MANY and len(begun) == _MANY
+
+
+def test_turns_are_one_at_a_time_and_leave_nothing() -> None:
+    turns, inside, most = Turns(), [0], [0]
+
+    async def take(key: str) -> None:
+        async with turns.of(key):
+            assert turns.is_taken(key)
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            try:
+                await asyncio.sleep(0)
+            finally:
+                inside[0] -= 1
+
+    async def take_all() -> None:
+        takers = [asyncio.create_task(take("a")) for _ in range(10)]
+        await asyncio.sleep(0)
+        takers[0].cancel()
+        takers[5].cancel()
+        await asyncio.gather(*takers, return_exceptions=True)
+
+    asyncio.run(take_all())
+    assert most == [1] and not turns.is_taken("a") and not turns._locks
+
+
+def test_looking_for_an_environment_keeps_nobody_from_the_database(
+    ground: Grounded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, choose, may_write = ground.platform, Languages.choose, []
+
+    def write() -> None:
+        with platform.database.write():
+            pass
+
+    def choosing(self: Languages, settings: Any) -> Any:
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        writer.join(20)
+        may_write.append(not writer.is_alive())
+        return choose(self, settings)
+
+    monkeypatch.setattr(Languages, "choose", choosing)
+    wished = {"algorithm_environment": "", "package_set": platform.languages.choose({"language": "python3"})[1].name}
+    changed = platform.management.update(ground.viewed, ground.me, Wishes(settings=wished))
+    assert changed.settings["package_set"] == wished["package_set"]
+    # What a request has read may be old by the time it writes.
+    again = platform.management.update(ground.viewed, ground.me, Wishes(settings={"network_access": "isolated"}))
+    assert again.settings == {**changed.settings, "network_access": "isolated"}
+    with pytest.raises(NotFound, match="no successful build"):
+        asyncio.run(platform.publishing.publish(ground.viewed, ground.me, Publication(settings=wished), "request"))
+    assert len(may_write) >= 4 and all(may_write)
