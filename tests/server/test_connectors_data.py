@@ -240,17 +240,20 @@ def test_an_upload_that_breaks_off_leaves_no_file(
 # -- directories ---------------------------------------------------------------------------------------------------
 
 
-def test_listings_have_folders_and_files_in_pages(me: Caller, folder: str) -> None:
+def test_listings_have_folders_and_files_in_pages(me: Caller, folder: str, provider: Provider) -> None:
     for index in range(23):
         put(me, f"{folder}/f{index:02}", b"x" * index)
     for index in range(12):
         put(me, f"{folder}/sub{index:02}/deep/f")
     folders, files = listing(me, folder)
+    if provider.repeats_folders:
+        folders = sorted(set(folders))
     assert folders == [f"sub{index:02}" for index in range(12)]
     assert files == [f"f{index:02}" for index in range(23)]
     first = me.get(folder)
     assert first.json["marker"]
-    assert len(first.json.get("files", [])) + len(first.json.get("folders", [])) <= 10
+    if not provider.repeats_folders:
+        assert len(first.json.get("files", [])) + len(first.json.get("folders", [])) <= 10
     assert listing(me, f"{folder}/sub03/") == (["deep"], [])
     entry = me.get(f"{folder}/sub03/deep").json["files"][0]
     assert entry["filename"] == "f" and entry["size"] == 1

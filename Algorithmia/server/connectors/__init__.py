@@ -37,6 +37,29 @@ def _s3(account: Account) -> Driver:
     return S3(account)
 
 
-_CONSTRUCTORS: Mapping[str, Callable[[Account], Driver]] = {"s3": _s3}
+def _gs(account: Account) -> Driver:
+    from .gs import GoogleStorage
+
+    return GoogleStorage(account)
+
+
+def _azureblob(account: Account) -> Driver:
+    from .azureblob import AzureBlob
+
+    return AzureBlob(account)
+
+
+def _dropbox(account: Account) -> Driver:
+    from .dropbox import Dropbox
+
+    return Dropbox(account)
+
+
+_CONSTRUCTORS: Mapping[str, Callable[[Account], Driver]] = {
+    "azureblob": _azureblob,
+    "dropbox": _dropbox,
+    "gs": _gs,
+    "s3": _s3,
+}
 
 __all__ = ["PROTOCOLS", "Account", "Driver", "check_protocol", "open_driver"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,10 +125,11 @@ def _guarded_pool(guard: Guard, pool: Any) -> Any:
     return type("Guarded" + pool.__name__, (pool,), {"ConnectionCls": Connection})
 
 
-def guarded_session(guard: Guard | None, session: Any = None) -> Any:
+def guarded_session(guard: Guard | None, session: Any = None, moved: Callable[[str], str] | None = None) -> Any:
     """A requests.Session (or `session`) that goes only where `guard` permits, follows no redirect and uses no proxy.
 
-    Without a guard, for a provider's own servers, the operator's proxies are used.
+    Without a guard, for a provider's own servers, the operator's proxies are used. `moved` gives the address to use in
+    place of another, for libraries that know only one server.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -137,6 +139,11 @@ def guarded_session(guard: Guard | None, session: Any = None) -> Any:
             super().init_poolmanager(*arguments, **options)
             if guard is not None:
                 self.poolmanager.pool_classes_by_scheme = guarded_pools(guard)
+
+        def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+            if moved is not None:
+                request.url = moved(request.url)
+            return super().send(request, *arguments, **options)
 
     session = session or requests.Session()
     session.max_redirects = 0

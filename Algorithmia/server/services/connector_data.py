@@ -152,7 +152,7 @@ class ConnectorData:
         if not target.path:
             below = replace(below, uri=f"{target.connector}://{name}")
         connected = self._writable(identity, below)
-        if not connected.glob.reaches(path):
+        if not connected.glob.matches(f"{path}/"):
             raise _outside(connected, below)
         if connected.driver.is_directory(path) or connected.driver.stat(path) is not None:
             raise Conflict(f"{below.uri} exists already")
@@ -228,6 +228,8 @@ class ConnectorData:
             page = connected.driver.page(target.path, limit=2)
             if page.folders or page.token or any(entry.path != mark for entry in page.files):
                 raise Conflict(f"directory {target.uri} is not empty; remove it together with its files by force=true")
+            if not connected.glob.matches(mark):
+                raise _outside(connected, target)
             connected.driver.remove_directory(target.path)
             return 0
         return self._delete_below(connected, target, mark)
@@ -254,7 +256,7 @@ class ConnectorData:
                 token = page.token
                 if not token:
                     break
-            if not kept:
+            if not kept and connected.glob.matches(mark):
                 connected.driver.remove_directory(target.path)
         except ApiProblem as problem:
             message = f"removing {target.uri} failed after {deleted} files: {problem.message}"

@@ -26,9 +26,14 @@ class _Pipe(io.RawIOBase):
         self.is_drained = False
         self._rest = memoryview(b"")
         self._ended = False
+        self._given = 0
 
     def readable(self) -> bool:
         return True
+
+    def tell(self) -> int:
+        # Some libraries ask it of what can't be rewound, too.
+        return self._given
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._rest and not self._ended:
@@ -46,6 +51,7 @@ class _Pipe(io.RawIOBase):
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
+        self._given += count
         return count
 
 

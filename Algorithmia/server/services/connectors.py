@@ -220,7 +220,10 @@ class Connectors:
             if endpoint not in ("", credentials["storage_uri"]):
                 raise BadRequest(f"{protocol} has no endpoint but the storage_uri in cred_data")
             endpoint = credentials["storage_uri"]
-        return self._guard.check_url(endpoint) if endpoint else "", credentials
+        endpoint = self._guard.check_url(endpoint) if endpoint else ""
+        # Its constructor refuses what can't work, such as a key that is none.
+        open_driver(protocol, ProviderAccount(protocol, credentials, endpoint, self._guard))
+        return endpoint, credentials
 
 
 def _clear_default(connection: sa.Connection, account: Account, protocol: str) -> None:
