@@ -9,6 +9,7 @@ from collections import namedtuple
 from . import config, errors
 from ._compat import native, string_types, to_bytes, urlencode
 from ._version import __version__
+from .connectors import ConnectorMethods
 from .organizations import OrganizationMethods
 from .request_helpers import RequestHelpers
 from .uri import api_path, is_local, parse_data_uri
@@ -54,7 +55,7 @@ class Request(_Request):
     __slots__ = ()
 
 
-class Client(RequestHelpers, OrganizationMethods):
+class Client(RequestHelpers, OrganizationMethods, ConnectorMethods):
     """A connection to one platform as one account. Safe to share between threads.
 
     apiKey       API key; sent as it is in the Authorization header
