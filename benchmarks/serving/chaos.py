@@ -54,7 +54,7 @@ class Report:
 
 
 def run(calls: int = 10000, seed: int | None = None) -> Report:
-    """`calls` calls, with a worker killed about every quarter of a second."""
+    """`calls` calls, with a worker killed several times a second."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     chance = random.Random(seed)
     report = Report(seed)
@@ -140,7 +140,7 @@ def _judge(reference, text, answer, report) -> None:  # type: ignore[no-untyped-
 async def _kill(server: Server, chance: random.Random, report: Report) -> None:
     """SIGKILL to one process of one worker, the sandbox's or the algorithm's, again and again."""
     while True:
-        await asyncio.sleep(chance.uniform(0.0, 0.5))
+        await asyncio.sleep(chance.uniform(0.0, 0.25))
         workers = [pid for pid in memory.tree(server.pid) if WORKER in memory.command_line(pid)]
         if not workers:
             continue
