@@ -17,6 +17,7 @@ from platforms import Server
 from Algorithmia.server.engine.sandbox import Unconfined
 from Algorithmia.server.errors import TooManyRequests
 from Algorithmia.server.identity import Account
+from Algorithmia.server.languages.base import BuildProblem
 from Algorithmia.server.services import build_queue
 from Algorithmia.server.services.build_commands import Commands
 from Algorithmia.server.services.build_log import BuildLog
@@ -260,3 +261,26 @@ def test_a_cache_is_lent_once_however_many_builds_ask(tmp_path: Path) -> None:
 
 def _size(directory: Path) -> int:
     return sum(path.lstat().st_size for path in directory.rglob("*"))
+
+
+def test_what_was_lent_is_taken_back_even_if_one_path_can_not_be(tmp_path: Path) -> None:
+    taken_back: list[str] = []
+
+    class Lender(Unconfined):
+        def lend(self, path: Path) -> None:
+            pass
+
+        def reclaim(self, path: Path) -> None:
+            taken_back.append(path.name)
+            if path.name in ("project", "scratch"):
+                raise OSError(28, "No space left on device")
+
+    async def lend() -> None:
+        async with Commands(Lender(), Settings(home=tmp_path), {}).lending(
+            tmp_path / "project", tmp_path / "dependencies", tmp_path / "scratch"
+        ):
+            pass
+
+    with pytest.raises(BuildProblem, match="can't be kept: No space left on device"):
+        asyncio.run(lend())
+    assert taken_back == ["project", "dependencies", "scratch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import random
@@ -9,8 +10,9 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,34 @@ def test_a_push_shows_its_build(site: GitSite, me: Person, algorithm: str) -> No
     assert (algorithm, commit) in site.builds.requested
     assert site.repositories.head(algorithm) == commit
     assert site.summaries[algorithm] == "# Changed\n"
+
+
+def test_locks_of_a_push_are_not_waited_for_on_the_event_loop(
+    site: GitSite, me: Person, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, seen = site.repositories.changing, []
+
+    @contextmanager
+    def watched(algorithm_id: str) -> Iterator[Sequence[int]]:
+        seen.append(is_on_event_loop())
+        with changing(algorithm_id) as held:
+            yield held
+            seen.append(is_on_event_loop())
+
+    monkeypatch.setattr(site.repositories, "changing", watched)
+    working = me.clone(f"{me.name}/Test.git")
+    me.commit(working, "README.md", b"# Changed\n")
+    assert me.push(working).status == 0
+    wait_until(lambda: len(seen) == 2)
+    assert seen == [False, False]
+
+
+def is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def test_a_failed_build_does_not_fail_the_push(

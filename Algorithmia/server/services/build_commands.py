@@ -128,9 +128,17 @@ class Commands:
                 await whole(run_in_threadpool(self._sandbox.lend, path))
             yield
         finally:
+            # All of them: what is not taken back stays the builder's to write.
+            failures: list[BaseException] = []
             for path in paths:
-                with _explained():
+                try:
                     await whole(run_in_threadpool(self._sandbox.reclaim, path))
+                except (OSError, asyncio.CancelledError) as failure:
+                    failures.append(failure)
+            failures.sort(key=lambda failure: isinstance(failure, OSError))  # whoever cancels hears of that
+            with _explained():
+                for problem in failures:
+                    raise problem
 
     async def lend_for_good(self, path: Path) -> None:
         """Commands may write to `path` from now on: a cache, which is never the server's again."""
