@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..durable import sync
 from ..errors import BadRequest, Conflict
 from ..languages.base import BuildProblem
 from ..settings import Settings
@@ -173,7 +174,7 @@ class Repositories:
                 if not path.is_dir():
                     raise
                 commit = self.head(algorithm_id) or commit
-            _sync(self.root)
+            sync(self.root)
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return commit
@@ -184,7 +185,7 @@ class Repositories:
         removed = self._unfinished / f"{algorithm_id}.{uuid.uuid4().hex}"
         with suppress(FileNotFoundError):
             os.rename(self.path(algorithm_id), removed)
-            _sync(self.root)
+            sync(self.root)
         shutil.rmtree(removed, ignore_errors=True)
 
     def commit_files(
@@ -375,16 +376,8 @@ def _listed(directory: Path) -> list[Path]:
         return []
 
 
-def _sync(directory: str | Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_tree(directory: Path) -> None:
     for folder, _, files in os.walk(directory):
         for name in files:
-            _sync(os.path.join(folder, name))
-        _sync(folder)
+            sync(os.path.join(folder, name))
+        sync(folder)

@@ -110,15 +110,6 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    """Bring the names in `path` to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def remove(path: Path) -> None:
     """Remove the file or directory `path`, sealed or not; nothing if there is none. What can't be removed stays."""
     if not path.is_dir() or path.is_symlink():

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 
-from .. import catalog
+from .. import catalog, durable
 from ..db.values import iso_time, new_id, now_ms
 from ..engine.base import Runtime
 from ..languages import Languages, UnknownEnvironment
@@ -245,7 +245,7 @@ def _write_mark(mark: Path, target: Path) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(temporary, mark)
-    build_tree.sync_directory(mark.parent)
+    durable.sync(mark.parent)
 
 
 def _make_private(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..db.values import new_id
+from ..durable import sync
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -69,9 +70,5 @@ def _make_key(path: Path, key: bytes) -> bytes:
             return path.read_bytes()
     finally:
         temporary.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(path.parent)
     return key

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ..durable import sync
+
 log = logging.getLogger("algorithmia.storage")
 
 _BLOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -99,11 +101,7 @@ class LocalBlobStore:
 
     def sync_staging(self) -> None:
         """Make the entries of the staging directory durable."""
-        descriptor = os.open(self.staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(self.staging)
 
     def _make_directories(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
