@@ -192,5 +192,8 @@ def errors(args, env):
             moment.strftime("%Y-%m-%d %H:%M:%S"), item.get("algoversion") or "", item.get("username") or "",
             item.get("error_type") or "", _first_line(item.get("error")),
         ))  # fmt: skip
+    if not rows:
+        env.note("No call of %s has failed in the last seven days" % found.path)
+        return exit_status.OK
     output.write_table(env, ("WHEN (UTC)", "VERSION", "CALLER", "TYPE", "MESSAGE"), rows)
     return exit_status.OK

@@ -35,6 +35,8 @@ def add(args, env):
     else:
         env.note("Made the account %s. Its key is shown only now:" % account["username"])
         env.out(key["api_key"])
+        if not args.save_profile:
+            env.note("Whoever gets it says: algo auth --api-address %s" % client.apiAddress)
     if args.save_profile:
         profile = config.Profile(
             api_key=native(key["api_key"]),

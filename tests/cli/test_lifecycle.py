@@ -275,7 +275,8 @@ def test_errors(algo, tmpdir):
     name = fresh_name("Failing")
     project = write_project(tmpdir.join(name), name, echo("x").replace("return", "raise ValueError(input)\n    return"))
     assert algo("deploy", project, "--publish", "minor", "-q").status == 0
-    assert algo("errors", "me/" + name).stdout == b""
+    none = algo("errors", "me/" + name)
+    assert none.stdout == b"" and "has failed in the last seven days" in none.stderr
     assert algo("run", "me/%s/0.1.0" % name, "-d", "boom").status == 1
     shown = algo("errors", cwd=project).text
     assert "boom" in shown and "0.1.0" in shown and "tester" in shown and len(shown.splitlines()) == 1

@@ -117,6 +117,7 @@ def check_users(algo_local, home):
     assert algo_local("mkdir", ".my/things", "--profile", "alice").status == 0
     again = algo_local("users", "add", "alice")
     assert (again.status, again.stdout) == (1, b"") and "alice" in again.stderr
+    assert "algo auth --api-address http://127.0.0.1:" in algo_local("users", "add", "dave").stderr
     document = algo_local("users", "add", "bob", "--json").json
     assert document["user"]["username"] == "bob" and document["key"]["api_key"].startswith("sim")
     assert algo_local("users", "add", "no-such name!").status == 1
