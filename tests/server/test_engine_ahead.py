@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from engine_zoo import Keeper, with_keeper
 
+from Algorithmia.server.engine import frames_worker, groups, pool
 from Algorithmia.server.engine.base import CallFailure
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine nothing is quick: what counts as quick, and when another worker is started, is no matter of
+    time in these tests."""
+    monkeypatch.setattr(groups, "_QUICK", 60.0)
+    monkeypatch.setattr(groups, "_HORIZON", 6000.0)
+    monkeypatch.setattr(pool, "_PATIENCE", 0.1)
 
 
 async def quick(keeper: Keeper, value: Any = None, **options: Any) -> Any:
@@ -23,7 +33,10 @@ async def make_known_as_quick(keeper: Keeper) -> None:
         assert await quick(keeper, number) == number
 
 
-def test_quick_calls_share_one_worker(tmp_path: Path) -> None:
+def test_quick_calls_share_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_PATIENCE", 60.0)
+    monkeypatch.setattr(frames_worker, "_PATIENCE", 60.0)
+
     async def test(keeper: Keeper) -> None:
         await make_known_as_quick(keeper)
         pids = await asyncio.gather(*(quick(keeper, "pid") for _ in range(200)))
@@ -47,12 +60,12 @@ def test_a_worker_that_several_calls_held_is_idle_once(tmp_path: Path) -> None:
 def test_nobody_waits_behind_a_long_call(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
         await make_known_as_quick(keeper)
-        long_one = asyncio.create_task(quick(keeper, 3.0))
+        long_one = asyncio.create_task(quick(keeper, 60.0, timeout=90.0))
         await asyncio.sleep(0)
         answers = await asyncio.gather(*(quick(keeper, number) for number in range(20)))
         assert answers == list(range(20))
         assert not long_one.done()
-        assert await long_one == 3.0
+        long_one.cancel()
 
     with_keeper(tmp_path, test)
 
