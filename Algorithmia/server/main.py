@@ -184,6 +184,7 @@ async def _run(
             runtime.unlink(missing_ok=True)  # nobody new is sent here while calls in flight finish
             platform.invoker.begin_shutdown()
             platform.git_bridge.begin_shutdown()
+            platform.builds.begin_shutdown()
             await super().shutdown(sockets)
 
     server = Server(

@@ -156,6 +156,7 @@ class Platform:
 
     async def close(self) -> None:
         await self.invoker.drain()
+        self.repositories.git.close()
         await self.builds.close()
         await self.engine.close()
         await self.call_errors.drain()

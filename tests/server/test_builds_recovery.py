@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,6 +85,25 @@ def test_a_server_stopped_while_it_builds(start_server: Start, tmp_path: Path) -
     author._address = author._address._replace(netloc=author.server.address.split("//")[1])
     for build_id in queued:
         interrupted(author, build_id)
+
+
+def test_whoever_waits_for_a_build_does_not_hold_up_a_server_that_stops(start_server: Start, tmp_path: Path) -> None:
+    author = Author(start_server("--port", "0", "--shutdown-timeout", "3600"), tmp_path)
+    author.make()
+    build_id = author.deploy(project("import time\nprint('begun', flush=True)\ntime.sleep(100)\n"))
+    following = author.follow(build_id)
+    seen = following.readline()
+    with ThreadPoolExecutor(1) as beside:
+        compiling = beside.submit(author.send, "POST", f"/v1/algorithms/{author.name}/Zoo/compile", b"{}")
+        while b"Start the algorithm" not in seen:
+            seen += following.readline()
+        author.server.process.send_signal(signal.SIGTERM)
+        last = (seen + following.read()).splitlines()[-1]
+        assert last.startswith(b"FAILED: the platform was stopped while it was building"), last
+        # It has been told, or refused if it came too late.
+        with contextlib.suppress(OSError, AssertionError, http.client.HTTPException):
+            assert compiling.result(60)["compilation"]["successful"] is False
+    assert author.server.process.wait(60) in (0, -signal.SIGTERM)
 
 
 class Ground:

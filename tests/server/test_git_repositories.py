@@ -10,12 +10,14 @@ import subprocess
 import tarfile
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from git_hosted import TEMPLATE, fsck
 
 from Algorithmia.server.errors import ApiProblem, BadRequest, TooLarge, Unavailable
+from Algorithmia.server.git.program import GitError
 from Algorithmia.server.git.repositories import Repositories
 from Algorithmia.server.languages.base import BuildProblem
 from Algorithmia.server.settings import Settings
@@ -370,6 +372,17 @@ def test_joined_packs_hold_everything(
     assert len(list(packs.glob("*.pack"))) < before
     assert all(repositories.has_commit(algorithm, commit) for commit in commits)
     fsck(repositories, algorithm)
+
+
+def test_closing_ends_every_process_and_starts_no_more(repositories: Repositories, algorithm: str) -> None:
+    git, path = repositories.git, repositories.path(algorithm)
+    with ThreadPoolExecutor(2) as threads, pytest.raises(GitError), git.open(path, "cat-file", "--batch") as process:
+        assert process.stdout
+        reading = threads.submit(process.stdout.read)
+        git.close()
+        assert reading.result(60) == b""
+    with pytest.raises(Unavailable, match="shutting down"):
+        repositories.commits(algorithm)
 
 
 def test_without_git_the_message_names_the_package(

@@ -102,3 +102,25 @@ def test_looking_for_an_environment_keeps_nobody_from_the_database(
     with pytest.raises(NotFound, match="no successful build"):
         asyncio.run(platform.publishing.publish(ground.viewed, ground.me, Publication(settings=wished), "request"))
     assert len(may_write) >= 4 and all(may_write)
+
+
+def test_an_algorithm_is_shown_with_the_end_of_its_log_only(ground: Grounded) -> None:
+    platform = ground.platform
+
+    async def build() -> str:
+        await platform.start()
+        try:
+            build_id = await platform.builds.request(ground.viewed.id, ground.commit())
+            await platform.builds.wait(build_id)
+            return build_id
+        finally:
+            await platform.close()
+
+    build_id = asyncio.run(build())
+    log = ground.state / "builds" / f"{build_id}.log"
+    text = f"{'x' * 70_000}\n" + "".join(f"line {number}\n" for number in range(9000))
+    log.write_text(text * 3)
+    shown = platform.documents.algorithm(ground.viewed)["compilation"]["output"]
+    assert (text * 3).endswith(shown) and shown.startswith("line ") and 50_000 < len(shown) <= 65536
+    whole = platform.documents.version_of_build(ground.viewed, build_id)["compilation"]["output"]
+    assert whole == text * 3

@@ -48,6 +48,9 @@ class Git:
         self._max_push = settings.max_push_bytes
         # Packs are joined in time, so the file limit is one for a whole repository.
         self._max_file = 16 * max(settings.max_push_bytes, settings.max_source_bytes)
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._is_closed = False
 
     @cached_property
     def program(self) -> str:
@@ -132,6 +135,13 @@ class Git:
             ("advice.detachedHead", "false"),
         ]
 
+    def close(self) -> None:
+        """Kill every process that `open` and `run` have started, and start no more: their threads must end."""
+        with self._lock:
+            self._is_closed = True
+            for pid in self._running:
+                kill_group(pid)
+
     def command(self, arguments: Sequence[str], seconds: float) -> list[str]:
         """`arguments` (a program and its arguments) under limits of memory, processor time and file size."""
         limits = [_ADDRESS_SPACE // 1024, max(1, round(seconds)), self._max_file // 512]
@@ -171,20 +181,12 @@ class Git:
 
         held  descriptors that it keeps open for as long as it lives
 
-        Raises GitError if it failed or took longer than `seconds`.
+        Raises GitError if it failed or took longer than `seconds`, Unavailable once the platform shuts down.
         """
         where = [] if repository is None else [f"--git-dir={repository}"]
+        command = self.command([self.program, *where, *arguments], seconds)
         with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                self.command([self.program, *where, *arguments], seconds),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd="/",
-                env={**self.environment, **(environment or {})},
-                pass_fds=held,
-                start_new_session=True,
-            )
+            process = self._start(command, errors, {**self.environment, **(environment or {})}, held)
             timer = threading.Timer(seconds, kill_group, [process.pid])
             timer.daemon = True
             timer.start()
@@ -205,10 +207,32 @@ class Git:
                     kill_group(process.pid)
                 timer.cancel()
                 process.wait()
+                with self._lock:
+                    self._running.discard(process.pid)
                 for pipe in (process.stdin, process.stdout):
                     if pipe is not None:
                         with suppress(BrokenPipeError):
                             pipe.close()
+
+    def _start(
+        self, command: list[str], errors: IO[bytes], environment: dict[str, str], held: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
+        # Starting takes the lock too, so that `close` misses none.
+        with self._lock:
+            if self._is_closed:
+                raise Unavailable("the platform is shutting down")
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd="/",
+                env=environment,
+                pass_fds=held,
+                start_new_session=True,
+            )
+            self._running.add(process.pid)
+        return process
 
 
 def kill_group(pid: int) -> None:

@@ -135,7 +135,7 @@ class Bridge:
         """Let the repository be tidied in the background, if there's need."""
 
         async def tidy() -> None:
-            with suppress(FileNotFoundError, GitError):
+            with suppress(FileNotFoundError, GitError, Unavailable):
                 await run_in_threadpool(self.repositories.tidy, algorithm_id)
 
         task = asyncio.create_task(tidy())

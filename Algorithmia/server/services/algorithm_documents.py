@@ -26,6 +26,8 @@ Document = dict[str, Any]
 
 INTERNAL_SCM: Document = {"id": "internal", "provider": "internal", "default": True, "enabled": True}
 
+# Of the log of the newest build, with the algorithm: whoever wants all of it asks for that build or its version.
+_SHOWN_LOG = 64 * 1024
 _DETAILS_SHOWN = ("label", "tagline", "summary")
 _INFO_SHOWN = ("release_notes", "sample_input", "sample_output")
 _BUILD_COLUMNS = ("id", "commit_sha", "status", "started_at", "finished_at", "environment", "problem")
@@ -35,10 +37,12 @@ _VERSION_COLUMNS = ("id", "major", "minor", "revision", "callability", "settings
 class AlgorithmDocuments:
     """Makes the API's documents.
 
-    log_of  the log of a build, None while it has none
+    log_of  the log of a build or, given a number, so many bytes of its end; None while it has none
     """
 
-    def __init__(self, database: Database, address: Callable[[], str], log_of: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, database: Database, address: Callable[[], str], log_of: Callable[[str, int | None], str | None]
+    ) -> None:
         self._database = database
         self._address = address
         self._log_of = log_of
@@ -60,7 +64,7 @@ class AlgorithmDocuments:
             if build is not None:
                 document["build"] = build_document(build)
                 if build.b_status in (SUCCEEDED, FAILED):
-                    document["compilation"] = self._compilation(build)
+                    document["compilation"] = self._compilation(build, _SHOWN_LOG)
         return document
 
     def version(self, viewed: Viewed, commit: str) -> Document:
@@ -188,8 +192,10 @@ class AlgorithmDocuments:
             )
         return document
 
-    def _compilation(self, build: Any) -> Document:
-        return {"successful": build.b_status == SUCCEEDED, "output": self._log_of(build.b_id) or build.b_problem}
+    def _compilation(self, build: Any, most: int | None = None) -> Document:
+        """How a build went, with the end of its log: its last `most` bytes at most."""
+        output = self._log_of(build.b_id, most) or build.b_problem
+        return {"successful": build.b_status == SUCCEEDED, "output": output}
 
     def _link(self, viewed: Viewed, commit: str | None) -> str:
         link = f"{self._address()}/v1/algorithms/{quote(viewed.owner)}/{quote(viewed.name)}"

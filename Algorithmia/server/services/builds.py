@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ..engine.base import Build, CallFailure, NetworkAccess
 from ..errors import ApiProblem, Unavailable
+from ..git.news import first_of
 from ..identity import Account
 from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem
@@ -37,6 +39,7 @@ log = logging.getLogger("algorithmia.builds")
 _CHUNK = 65536
 _PATIENCE = 50  # looks for the job of a build whose row is there
 _TRIES = 5
+_ENDING = 5.0  # seconds that whoever waits for a build gives it to end at a shutdown
 _SHORTEST_SECRET = 6
 _INTERRUPTED = "the platform was stopped while it was building; build it again (algo compile)"
 
@@ -91,6 +94,7 @@ class Builds:
         self._catching_up: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self._released = asyncio.Event()  # nobody waits any more
 
     @property
     def is_busy(self) -> bool:
@@ -130,10 +134,10 @@ class Builds:
         return build_id
 
     async def wait(self, build_id: str) -> None:
-        """Returns when the build has ended."""
+        """Returns when the build has ended, or the platform can't wait for it any more."""
         job = await self._job(build_id)
         if job is not None:
-            await asyncio.shield(job.ended)
+            await first_of(asyncio.shield(job.ended), self._released.wait())
 
     async def _job(self, build_id: str) -> Job | None:
         """The build's job; None if it has ended. Between the row of a build and its job is a moment."""
@@ -163,6 +167,8 @@ class Builds:
                 await whole(self._reopen(build_id, row))
         await self.wait(build_id)
         row = await run_in_threadpool(self._records.get, build_id)
+        if row is not None and row.status == IN_PROGRESS:
+            raise CallFailure("the algorithm can't be built: the platform is shutting down", "SystemError")
         if row is None or row.status != SUCCEEDED:
             reason = row.problem if row is not None else "it was deleted"
             raise CallFailure(f"the algorithm can't be built: {reason}", "SystemError")
@@ -207,17 +213,22 @@ class Builds:
         """How many builds there are, by status; blocks."""
         return self._records.counts()
 
-    def log(self, build_id: str) -> str | None:
-        """The log so far, None if there is none; blocks."""
+    def log(self, build_id: str, most: int | None = None) -> str | None:
+        """The log so far, or its last whole lines of `most` bytes; None if there is none; blocks."""
         if not is_id(build_id):
             return None
         try:
-            return self._log_path(build_id).read_text("utf-8", "replace")
+            with open(self._log_path(build_id), "rb") as handle:
+                size = handle.seek(0, os.SEEK_END)
+                is_cut = most is not None and size > most
+                handle.seek(size - most if is_cut and most is not None else 0)
+                data = handle.read()
         except OSError:
             return None
+        return (data.partition(b"\n")[2] if is_cut else data).decode("utf-8", "replace")
 
     async def follow(self, build_id: str) -> AsyncIterator[bytes]:
-        """The log from its beginning, as it grows, until the build has ended."""
+        """The log from its beginning, as it grows, until the build has ended (or the platform can't wait for it)."""
         if not is_id(build_id):
             return
         job = await self._job(build_id)
@@ -230,14 +241,10 @@ class Builds:
             if data:
                 position += len(data)
                 yield data
-            elif has_ended:
+            elif has_ended or self._released.is_set():
                 return
             elif changed is not None and job is not None:
-                waiting = asyncio.ensure_future(changed.wait())
-                try:
-                    await asyncio.wait((waiting, job.ended), return_when=asyncio.FIRST_COMPLETED)
-                finally:  # also if whoever follows has gone
-                    waiting.cancel()
+                await first_of(changed.wait(), asyncio.shield(job.ended), self._released.wait())
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -256,14 +263,24 @@ class Builds:
         self._loop = asyncio.get_running_loop()
         self._catching_up = self._loop.create_task(self._catch_up())
 
-    async def close(self) -> None:
-        """End every build; those that have not ended fail, and say why."""
+    def begin_shutdown(self) -> None:
+        """End every build, which fails and says why, so that nobody waits for one; there are no others from now on.
+
+        On the event loop. Whoever waits or follows is let go in any case, after a moment.
+        """
+        if self._is_closed:
+            return
         self._is_closed = True
         if self._catching_up is not None:
             self._catching_up.cancel()
-        jobs = tuple(self._queue.jobs.values())
-        for job in jobs:
+        for job in tuple(self._queue.jobs.values()):
             self._queue.cancel(job, _INTERRUPTED)
+        asyncio.get_running_loop().call_later(_ENDING, self._released.set)
+
+    async def close(self) -> None:
+        """Wait for the end of every build; see `begin_shutdown`."""
+        self.begin_shutdown()
+        jobs = tuple(self._queue.jobs.values())
         if jobs:
             await asyncio.wait([job.ended for job in jobs], timeout=20.0)
 
