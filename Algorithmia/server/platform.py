@@ -120,6 +120,7 @@ class Platform:
         self.cipher = Cipher(settings.state / "secrets.key")
         self.secrets = Secrets(self.database, self.cipher, self.recycle)
         pool.secrets_of = self.builds.secrets_of = self.secrets.values_of
+        self.builds.recycle = pool.recycle
         self.connectors = Connectors(self.database, self.cipher, settings.connector_hosts)
         self.stores = DataStores(self.data, ConnectorData(self.connectors, settings.page_size))
         self.call_errors = CallErrors(self.database)

@@ -84,6 +84,11 @@ class Settings:
         8192 * MIB, "largest build: sources, dependencies and what they are compiled to", "ALGORITHMIA_MAX_BUILD_BYTES"
     )
     max_build_log_bytes: int = _setting(4 * MIB, "log kept per build", "ALGORITHMIA_MAX_BUILD_LOG_BYTES")
+    keep_builds: int = _setting(
+        50,
+        "builds kept per algorithm besides the published ones, the newest; 0 keeps all",
+        "ALGORITHMIA_KEEP_BUILDS",
+    )
     max_push_bytes: int = _setting(256 * MIB, "largest git push, packed", "ALGORITHMIA_MAX_PUSH_BYTES")
     max_source_bytes: int = _setting(
         512 * MIB, "largest source of an algorithm, unpacked", "ALGORITHMIA_MAX_SOURCE_BYTES"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,36 @@ def test_an_algorithm_is_shown_with_the_end_of_its_log_only(ground: Grounded) ->
     assert (text * 3).endswith(shown) and shown.startswith("line ") and 50_000 < len(shown) <= 65536
     whole = platform.documents.version_of_build(ground.viewed, build_id)["compilation"]["output"]
     assert whole == text * 3
+
+
+def test_old_builds_go_unless_they_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Grounded(tmp_path, keep_builds=2)
+    platform = ground.platform
+    builds, recycled = platform.builds, set()
+
+    def recycle(algorithm_id: str, build_ids: Collection[str]) -> None:
+        assert algorithm_id == ground.viewed.id
+        recycled.update(build_ids)
+
+    monkeypatch.setattr(builds, "recycle", recycle)
+
+    async def build(remark: str) -> str:
+        build_id = await builds.request(ground.viewed.id, ground.commit(remark))
+        await builds.wait(build_id)
+        return build_id
+
+    async def build_many() -> list[str]:
+        await platform.start()
+        try:
+            made = [await build("first")]
+            await platform.publishing.publish(ground.viewed, ground.me, Publication(), "request")
+            return made + [await build(str(number)) for number in range(4)]
+        finally:
+            await platform.close()
+
+    made = asyncio.run(build_many())
+    kept = [made[0], *made[3:]]
+    assert [row.id for row in builds.page(ground.viewed.id, 10, None)[0]] == kept[::-1]
+    names = {path.name for path in (ground.state / "builds").iterdir()}
+    assert names == {*kept, *(f"{build_id}.log" for build_id in kept)}
+    assert recycled == set(made) - set(kept)

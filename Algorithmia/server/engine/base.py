@@ -5,6 +5,7 @@ The local worker pool (`pool.py`) is the embedded engine; others implement the s
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -127,8 +128,11 @@ class Engine(Protocol):
         Raises CallFailure if the algorithm doesn't load."""
         ...
 
-    def recycle(self, algorithm_id: str) -> None:
-        """End the workers of an algorithm as they become idle (at once those that are): its secrets have changed."""
+    def recycle(self, algorithm_id: str, builds: Collection[str] = ()) -> None:
+        """End the workers of an algorithm as they become idle (at once those that are): its secrets have changed.
+
+        builds  ids of those of its builds that are meant, all if there are none
+        """
 
     async def close(self) -> None:
         """End every worker; nothing that the engine started is left."""

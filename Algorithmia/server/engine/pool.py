@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from ..identity import Identity, SessionKey
@@ -119,10 +119,10 @@ class LocalPool:
         self._release(group, worker)
         return printed
 
-    def recycle(self, algorithm_id: str) -> None:
+    def recycle(self, algorithm_id: str, builds: Collection[str] = ()) -> None:
         """End the workers of an algorithm as they become idle; see `Engine.recycle`."""
         for group in self._groups.values():
-            if group.build.algorithm_id == algorithm_id:
+            if group.build.algorithm_id == algorithm_id and (not builds or group.build.id in builds):
                 group.generation += 1
                 for worker in tuple(group.idle):
                     self._forget(group, worker)

@@ -151,6 +151,28 @@ class BuildRecords:
         last = rows[limit - 1]
         return rows[:limit], f"{last.started_at}.{last.id}"
 
+    def prune(self, algorithm_id: str, keep: int) -> list[str]:
+        """Delete the rows of an algorithm's builds that have ended and are neither published nor among the newest
+        `keep` of these; their ids."""
+        builds, versions = schema.builds, schema.versions
+        published = sa.select(versions.c.build_id).where(versions.c.algorithm_id == algorithm_id)
+        old = (
+            sa.select(builds.c.id)
+            .where(
+                builds.c.algorithm_id == algorithm_id,
+                builds.c.status.in_((SUCCEEDED, FAILED)),
+                builds.c.artifact.not_like(f"{CATALOG}%"),
+                builds.c.id.not_in(published),
+            )
+            .order_by(builds.c.started_at.desc(), builds.c.id.desc())
+        )
+        with self._database.write() as connection:
+            ids = [str(build_id) for build_id in connection.execute(old).scalars()][keep:]
+            # Not more at once than one statement may name.
+            for start in range(0, len(ids), 500):
+                connection.execute(builds.delete().where(builds.c.id.in_(ids[start : start + 500])))
+        return ids
+
     def has_build(self, algorithm_id: str, commit: str) -> bool:
         """Whether `commit` was ever built, or tried."""
         builds = schema.builds

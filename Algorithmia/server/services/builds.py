@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,9 +65,11 @@ class Builds:
     warm        starts a worker of a build for its owner: the proof that the algorithm loads
     invalidate  called when a build has succeeded: calls may mean it from then on
     secrets_of  variables for the workers of the algorithm with this id, which no log may show; blocks
+    recycle     ends the workers of some builds, given the ids of their algorithm and their own
     """
 
     secrets_of: Callable[[str], Mapping[str, str]] | None = None
+    recycle: Callable[[str, Collection[str]], None] | None = None
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class Builds:
         self._catching_up: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self._pruning: set[asyncio.Task[None]] = set()
         self._released = asyncio.Event()  # nobody waits any more
 
     @property
@@ -190,6 +193,18 @@ class Builds:
             gone = [build_id for build_id in build_ids if is_id(build_id)]
             asyncio.run_coroutine_threadsafe(self._forget(gone), self._loop)
 
+    async def _prune(self, algorithm_id: str) -> None:
+        """Remove builds that nobody needs any more: the rows first, so that a crash leaves files to `recover` only."""
+        try:
+            gone = await run_in_threadpool(self._records.prune, algorithm_id, self._settings.keep_builds)
+            if gone:
+                self._invalidate()
+                if self.recycle is not None:
+                    self.recycle(algorithm_id, gone)
+                await self._forget(gone)
+        except Exception:
+            log.exception("can't remove old builds", extra={"algorithm_id": algorithm_id})
+
     async def _forget(self, build_ids: list[str]) -> None:
         for build_id in build_ids:
             job = self._queue.jobs.get(build_id)
@@ -283,6 +298,8 @@ class Builds:
         jobs = tuple(self._queue.jobs.values())
         if jobs:
             await asyncio.wait([job.ended for job in jobs], timeout=20.0)
+        if self._pruning:
+            await asyncio.wait(tuple(self._pruning), timeout=5.0)
 
     async def _catch_up(self) -> None:
         """Request builds of the heads of repositories that have none."""
@@ -393,6 +410,10 @@ class Builds:
         else:
             assert made is not None
             self._invalidate()
+            if self._settings.keep_builds > 0:
+                task = asyncio.create_task(self._prune(subject.id))
+                self._pruning.add(task)
+                task.add_done_callback(self._pruning.discard)
             last = f"SUCCEEDED: {name} at {job.order.commit} for {made.environment.display_name}, in {seconds:.1f} s"
         try:
             job.log.finish(last)
