@@ -152,11 +152,10 @@ def test_admin_keys_and_keys_of_running_algorithms_are_refused(site: GitSite, me
     site.algorithm(me.account, source="open")
     admin = site.accounts.create_key(me.account, "admin", KeyPermissions.everything(), ADMIN_KEY)
     session = site.authenticator.sessions.issue()
-    assert "unknown API key" in refused(me, f"{me.name}/Test.git", key=session)
+    assert "unknown API key" in refused(me, f"{me.name}/Test.git", key=session.text)
     call = CallContext("s", me.account.id, me.name, "Test")
-    identity = Identity(me.account, SESSION_KEY, permissions=KeyPermissions.everything(), call=call)
-    site.authenticator.sessions.bind(session, identity)
-    for key in (admin, session):
+    session.identity = Identity(me.account, SESSION_KEY, permissions=KeyPermissions.everything(), call=call)
+    for key in (admin, session.text):
         assert "standard API key" in refused(me, f"{me.name}/Test.git", key=key)
 
 
