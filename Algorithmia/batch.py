@@ -57,8 +57,8 @@ class BatchCalls(BatchBase):
 
         return_exceptions  yield the exception of a call that failed in the place of its result; otherwise it is raised
                            there, and the calls that still run are cancelled
-        progress           called with the number of calls that have ended, each time one does; True shows a bar (needs
-                           the package tqdm)
+        progress           called with the number of calls that have ended, each time one does; what it raises ends the
+                           whole. True shows a bar (needs the package tqdm)
 
         Leaving the loop early cancels what is in flight. Raises as `submit`; ValueError if `concurrency` is below 1.
         """
@@ -78,8 +78,10 @@ class BatchCalls(BatchBase):
                 for value in islice(inputs, 2 * concurrency - len(window)):
                     window.append(crew.submit(value))
                 if not window:
-                    return
+                    break
                 error = window[0].exception()
+                if crew.problem is not None:
+                    raise crew.problem
                 future = window.popleft()
                 if error is None:
                     yield future.result()
@@ -92,6 +94,8 @@ class BatchCalls(BatchBase):
                 future.cancel()
             crew.dismiss(wait=not window)
             close()
+        if crew.problem is not None:  # of the last report, perhaps
+            raise crew.problem
 
     def _with_same_options(self):
         # type: () -> Any
@@ -101,7 +105,10 @@ class BatchCalls(BatchBase):
 
 
 class _Crew(object):
-    """Up to `size` threads that make calls one after the other; started as there is work for them."""
+    """Up to `size` threads that make calls one after the other; started as there is work for them.
+
+    problem  what `report` raised, if it did: it is not called again then
+    """
 
     def __init__(self, algorithm, size, report):
         # type: (Any, int, Callable[[int], object]) -> None
@@ -110,6 +117,7 @@ class _Crew(object):
         self._algorithm = algorithm
         self._size = size
         self._report = report
+        self.problem = None  # type: Optional[Exception]
         self._jobs = Queue()  # type: Any
         self._lock = threading.Lock()
         self._threads = []  # type: List[threading.Thread]
@@ -142,7 +150,11 @@ class _Crew(object):
             future.run_call(self._algorithm, value)
             with self._lock:
                 self._ended += 1
-                self._report(self._ended)
+                if self.problem is None:
+                    try:
+                        self._report(self._ended)
+                    except Exception as problem:
+                        self.problem = problem
 
 
 def _reporter(progress):

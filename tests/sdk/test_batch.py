@@ -64,6 +64,16 @@ def test_map_reports_progress(client):
     assert counts == [1, 2, 3, 4, 5]
 
 
+def test_what_the_progress_function_raises_ends_the_map(client):
+    def report(count):
+        raise KeyError(count)
+
+    with pytest.raises(KeyError):
+        list(client.algo("util/Echo").map(range(50), concurrency=3, progress=report))
+    with pytest.raises(KeyError):
+        list(client.algo("util/Echo").map([1], progress=report))
+
+
 def test_map_refuses_a_concurrency_that_makes_no_sense(client):
     with pytest.raises(ValueError, match="not 0"):
         client.algo("util/Echo").map([1], concurrency=0)
