@@ -57,21 +57,15 @@ class AlgorithmAccess:
         """The algorithm OWNER/NAME, or, with an empty `owner`, the one whose id is `name`. Raises NotFound (1000)."""
         if not is_possible(owner, name):
             raise _not_found(owner, name)
-        algorithms, accounts, versions = schema.algorithms, schema.accounts, schema.versions
+        algorithms, accounts = schema.algorithms, schema.accounts
         condition = (
             sa.and_(accounts.c.username == owner, algorithms.c.name == name)
             if owner
             else algorithms.c.id == name
         )
-        is_public = (
-            sa.select(versions.c.id)
-            .where(versions.c.algorithm_id == algorithms.c.id, versions.c.callability == PUBLIC)
-            .exists()
-        )
+        columns = (algorithms, accounts.c.username, has_public_version().label("is_public"))
         with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(algorithms, accounts.c.username, is_public.label("is_public")).join(accounts).where(condition)
-            ).one_or_none()
+            row = connection.execute(sa.select(*columns).join(accounts).where(condition)).one_or_none()
         is_owner = row is not None and row.account_id == identity.account.id and identity.acts_for_itself
         if row is None or not (is_owner or row.is_public):
             raise _not_found(owner, name)
@@ -88,6 +82,16 @@ class AlgorithmAccess:
             may_read_source=(is_owner and identity.permissions.allow_algo_management)
             or settings.get("source_visibility") == "open",
         )
+
+
+def has_public_version() -> sa.Exists:
+    """The condition on a row of `algorithms` that others may know of it."""
+    versions = schema.versions
+    return (
+        sa.select(versions.c.id)
+        .where(versions.c.algorithm_id == schema.algorithms.c.id, versions.c.callability == PUBLIC)
+        .exists()
+    )
 
 
 def is_id(text: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import mimetypes
 from collections.abc import Iterable
@@ -14,8 +12,9 @@ from anyio import CapacityLimiter
 
 from ..connectors.base import Driver, Entry, Reader
 from ..db.values import iso_time
-from ..errors import ApiProblem, BadRequest, Code, Conflict, NotAuthorized
+from ..errors import ApiProblem, BadRequest, Conflict, NotAuthorized
 from ..identity import Identity
+from . import page_markers
 from .acl import AclDocument
 from .connector_upload import ConnectorUpload
 from .connectors import Connected, Connectors
@@ -27,8 +26,7 @@ from .data_records import File
 from .data_uploads import Stored, UploadRequest
 from .preconditions import UNCONDITIONAL, Conditions
 
-_MARKER_PREFIX = "c-"
-_MAX_MARKER = 8192
+_MARKERS = "c"
 # Slow providers hold up each other, but never hosted data or calls.
 _THREADS = 32
 
@@ -107,7 +105,7 @@ class ConnectorData:
     ) -> dict[str, Any]:
         """A page of the directory `target`. Raises NotFound, NotAuthorized, BadRequest."""
         require_read(identity)
-        token = _token_in(marker)
+        token = page_markers.place_of(_MARKERS, marker)
         connected = self._reaching(identity, target)
         page = connected.driver.page(target.path, token, self._page_size)
         if not (token or page.folders or page.files or connected.driver.is_directory(target.path)):
@@ -129,8 +127,7 @@ class ConnectorData:
         if files:
             document["files"] = files
         if page.token:
-            text = base64.urlsafe_b64encode(page.token.encode("utf-8")).decode("ascii")
-            document["marker"] = _MARKER_PREFIX + text.rstrip("=")
+            document["marker"] = page_markers.marker_for(_MARKERS, page.token)
         return document
 
     def check_directory(self, identity: Identity, target: Target) -> None:
@@ -304,17 +301,3 @@ def _is_child(path: str, start: str) -> bool:
 def _content_type(text: str) -> str:
     """`text` if it can be a header's value."""
     return text if text.isascii() and text.isprintable() and len(text) < 200 else "application/octet-stream"
-
-
-def _token_in(marker: str) -> str:
-    if not marker:
-        return ""
-    text = marker.removeprefix(_MARKER_PREFIX)
-    try:
-        if text == marker or len(text) > _MAX_MARKER:
-            raise ValueError("not one of ours")
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("utf-8")
-    except (ValueError, binascii.Error):
-        raise BadRequest(
-            f"marker {marker[:60]!r} is not valid; use the one of the page before", Code.INVALID_MARKER
-        ) from None

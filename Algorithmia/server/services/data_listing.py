@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..db.values import iso_time
-from ..errors import BadRequest, Code, NotAuthorized, NotFound
+from ..errors import NotAuthorized, NotFound
 from ..identity import Identity
-from . import acl, data_records
+from . import acl, data_records, page_markers
 from .data_access import Place, place_of
 from .data_paths import ALGO, HOSTED, Kind, Target
 
-_MARKER_PREFIX = "n-"
+_MARKERS = "n"
 
 
 def directory_document(
@@ -28,7 +26,7 @@ def directory_document(
 
     Raises NotFound, NotAuthorized, BadRequest (a marker that isn't ours: code 5002).
     """
-    after = _name_in(marker)
+    after = page_markers.place_of(_MARKERS, marker)
     place = place_of(target, identity)
     if target.kind is Kind.ROOT:
         return _folders([identity.account.username], page_size)
@@ -129,20 +127,5 @@ def _files(
 def _with_marker(document: dict[str, Any], names: Iterable[str], page_size: int) -> dict[str, Any]:
     shown = list(names)
     if len(shown) > page_size:
-        text = base64.urlsafe_b64encode(shown[page_size - 1].encode("utf-8")).decode("ascii")
-        document["marker"] = _MARKER_PREFIX + text.rstrip("=")
+        document["marker"] = page_markers.marker_for(_MARKERS, shown[page_size - 1])
     return document
-
-
-def _name_in(marker: str) -> str:
-    if not marker:
-        return ""
-    text = marker.removeprefix(_MARKER_PREFIX)
-    try:
-        if text == marker:
-            raise ValueError("not one of ours")
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("utf-8")
-    except (ValueError, binascii.Error):
-        raise BadRequest(
-            f"marker {marker[:60]!r} is not valid; use the one of the page before", Code.INVALID_MARKER
-        ) from None

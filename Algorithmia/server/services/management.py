@@ -28,7 +28,7 @@ from ..git.repositories import Commit, Repositories
 from ..identity import Identity
 from ..languages import Languages
 from . import algorithm_settings, templates
-from .algorithm_access import AlgorithmAccess, Viewed, is_id, is_name, require_management
+from .algorithm_access import AlgorithmAccess, Viewed, has_public_version, is_id, is_name, require_management
 from .algorithm_settings import PUBLIC
 from .algorithms import Algorithms
 from .build_commands import whole
@@ -165,14 +165,9 @@ class Management:
 
     def of_account(self, name: str, identity: Identity) -> list[dict[str, str]]:
         """The algorithms of the account called `name` (or with that id) that the caller may see. Raises NotFound."""
-        accounts, algorithms, versions = schema.accounts, schema.algorithms, schema.versions
+        accounts, algorithms = schema.accounts, schema.algorithms
         if not (is_name(name) or is_id(name)):
             raise _no_user(name)
-        is_public = (
-            sa.select(versions.c.id)
-            .where(versions.c.algorithm_id == algorithms.c.id, versions.c.callability == PUBLIC)
-            .exists()
-        )
         with self._database.read() as connection:
             account = connection.execute(
                 sa.select(accounts.c.id, accounts.c.username).where(
@@ -184,7 +179,7 @@ class Management:
             query = sa.select(algorithms.c.id, algorithms.c.name).where(algorithms.c.account_id == account.id)
             is_own = account.id == identity.account.id and identity.acts_for_itself
             if not is_own and not identity.is_admin:
-                query = query.where(is_public)
+                query = query.where(has_public_version())
             rows = connection.execute(query.order_by(algorithms.c.name).limit(_MAX_LISTED)).all()
         return [{"id": row.id, "algoname": row.name, "username": account.username} for row in rows]
 
