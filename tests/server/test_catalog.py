@@ -62,6 +62,12 @@ class World:
     # what first use needs of builds
 
     async def ensure(self, build_id: str) -> None:
+        with self.database.read() as connection:
+            status = connection.execute(
+                sa.select(schema.builds.c.status).where(schema.builds.c.id == build_id)
+            ).scalar_one()
+        if status == "succeeded":  # a caller who came to know of it before, and asks after
+            return
         self.asked.append(build_id)
         await self.may_finish.wait()
         if self.problems:
