@@ -17,7 +17,7 @@ from Algorithmia.server.errors import NotFound
 from Algorithmia.server.languages import Languages
 from Algorithmia.server.services.management import Wishes
 from Algorithmia.server.services.publishing import Publication
-from Algorithmia.server.services.turns import Turns
+from Algorithmia.server.turns import Turns
 
 _MANY = 60  # more than there are threads
 

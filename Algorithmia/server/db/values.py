@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from datetime import datetime, timezone
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
     """A fresh random id (UUID text)."""
     return str(uuid.uuid4())
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of an id: a UUID in lower case."""
+    return _ID.fullmatch(text) is not None
 
 
 def now_ms() -> int:

@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from ..app import json_response, platform_of
 from ..auth import require_standard
+from ..db.values import is_id
 from ..errors import BadRequest, Code, NotFound
 from ..identity import Identity
-from ..services.algorithm_access import Viewed, is_id, require_owner, require_source
+from ..services.algorithm_access import Viewed, require_owner, require_source
 
 _MAX_LIMIT = 1000
 _MAX_SHOWN = 200

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 
 from ..db import schema
 from ..db.database import Database
+from ..db.values import is_id
 from ..errors import Code, NotAuthorized, NotFound
 from ..identity import Identity
 from .algorithm_settings import PUBLIC
 
 # Anything else is not worth a look into the database.
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,6 @@ def has_public_version() -> sa.Exists:
         .where(versions.c.algorithm_id == schema.algorithms.c.id, versions.c.callability == PUBLIC)
         .exists()
     )
-
-
-def is_id(text: str) -> bool:
-    """Whether `text` has the form of an id: a UUID in lower case."""
-    return _ID.fullmatch(text) is not None
 
 
 def is_name(text: str) -> bool:

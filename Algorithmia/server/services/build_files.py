@@ -9,8 +9,8 @@ import re
 import time
 from pathlib import Path
 
+from ..db.values import is_id
 from . import build_tree
-from .algorithm_access import is_id
 from .build_records import SUCCEEDED, BuildRecords
 
 _KEY = re.compile(r"[0-9a-f]{64}")

@@ -16,10 +16,9 @@ import sqlalchemy as sa
 
 from ..db import schema
 from ..db.database import Database
-from ..db.values import new_id, now_ms
+from ..db.values import is_id, new_id, now_ms
 from ..errors import BadRequest, Code, NotFound
 from ..identity import Account
-from .algorithm_access import is_id
 
 IN_PROGRESS, SUCCEEDED, FAILED, UNBUILT = "in-progress", "succeeded", "failed", "unbuilt"
 

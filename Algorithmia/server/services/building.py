@@ -25,11 +25,11 @@ from ..engine.base import Runtime
 from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem, Environment, Language, Step
 from ..settings import Settings
+from ..turns import Turns
 from . import build_tree
 from .build_commands import Commands, whole
 from .build_log import BuildLog
 from .build_records import CATALOG, Subject
-from .turns import Turns
 
 
 class Sources(Protocol):

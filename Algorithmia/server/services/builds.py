@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
+from ..db.values import is_id
 from ..engine.base import Build, CallFailure, NetworkAccess
 from ..errors import ApiProblem, Unavailable
 from ..git.news import first_of
@@ -26,7 +27,6 @@ from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem
 from ..settings import Settings
 from . import build_files, build_tree
-from .algorithm_access import is_id
 from .build_commands import Commands, whole
 from .build_log import BuildLog
 from .build_queue import BuildQueue, Job, Place

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from ..db import schema
 from ..db.database import Database
-from ..db.values import new_id, now_ms
+from ..db.values import is_id, new_id, now_ms
 from ..engine.base import Call, CallFailure
 from ..errors import Code, NotAuthorized, NotFound
 from ..identity import Identity
-from .algorithm_access import Viewed, is_id, is_name
+from .algorithm_access import Viewed, is_name
 from .algorithms import Resolved
 
 log = logging.getLogger("algorithmia.calls")

@@ -21,19 +21,19 @@ from starlette.concurrency import run_in_threadpool
 
 from ..db import schema
 from ..db.database import Database
-from ..db.values import new_id, now_ms
+from ..db.values import is_id, new_id, now_ms
 from ..errors import BadRequest, Code, Conflict, NotAuthorized, NotFound
 from ..git.program import GitError
 from ..git.repositories import Commit, Repositories
 from ..identity import Identity
 from ..languages import Languages
+from ..turns import Turns
 from . import algorithm_settings, templates
-from .algorithm_access import AlgorithmAccess, Viewed, has_public_version, is_id, is_name, require_management
+from .algorithm_access import AlgorithmAccess, Viewed, has_public_version, is_name, require_management
 from .algorithm_settings import PUBLIC
 from .algorithms import Algorithms
 from .build_commands import whole
 from .builds import Builds
-from .turns import Turns
 
 log = logging.getLogger("algorithmia.management")
 

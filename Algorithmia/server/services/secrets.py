@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from ..db import schema
 from ..db.database import Database
-from ..db.values import iso_time, new_id, now_ms
+from ..db.values import is_id, iso_time, new_id, now_ms
 from ..errors import BadRequest, Code, Conflict, NotFound, Unavailable
-from .algorithm_access import Viewed, is_id
+from .algorithm_access import Viewed
 from .cipher import Cipher, WrongKey
 
 PROVIDER_ID = "0d4b8f52-7c27-5a0e-9d57-1f0f5f9e8c11"
