@@ -26,12 +26,14 @@ class Runtime:
     command      program (absolute path) and arguments; started in the project directory
     environment  variables on top of those that every worker gets
     readable     directories outside the project that the process must be able to read: toolchain, dependencies
+    concurrency  calls that one process runs at the same time: what its author says it bears (frames only)
     """
 
     command: tuple[str, ...]
     protocol: WorkerProtocol = "stdio"
     environment: dict[str, str] = field(default_factory=dict)
     readable: tuple[str, ...] = ()
+    concurrency: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class CallFailure(Exception):
     """A call that the algorithm, or its process, did not finish: reported as an error document with HTTP 200.
 
     error_type  of the API's list: AlgorithmError, ParsingError, SystemExit, TimeoutError, OutOfMemoryError, ...
+    was_killed  whether a signal ended the process, which another attempt may be spared
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class CallFailure(Exception):
         stacktrace: str | None = None,
         duration: float = 0.0,
         stdout: str = "",
+        was_killed: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -101,6 +105,7 @@ class CallFailure(Exception):
         self.stacktrace = stacktrace
         self.duration = duration
         self.stdout = stdout
+        self.was_killed = was_killed
 
 
 class InvalidInput(Exception):

@@ -55,6 +55,7 @@ class Bubblewrap:
     name = "bubblewrap"
     is_private = True
     parent = 1  # bubblewrap's own, in the process's namespace
+    generations = 2  # below bubblewrap inside, and the one outside
 
     def __init__(self, program: str, hidden: Iterable[Path] = ()) -> None:
         self.program = program

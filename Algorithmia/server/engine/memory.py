@@ -50,6 +50,15 @@ def resident(pid: int) -> int:
     return int(pages[1]) * _PAGE if len(pages) > 1 else 0
 
 
+def descendant(pid: int, generations: int) -> int:
+    """The first child of the first child, and so on, of the process `pid`; 0 if there is none."""
+    for _ in range(generations):
+        pid = next(iter(_children(pid)), 0)
+        if not pid:
+            break
+    return pid
+
+
 def _children(pid: int) -> list[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")

@@ -75,10 +75,12 @@ class Sandbox(Protocol):
     name        "bubblewrap" or "none", as /health shows it
     is_private  whether a process sees a /tmp of its own; if not, TMPDIR points to its scratch directory
     parent      the process id that a started process has for its parent
+    generations how far below what `start` returns the command itself is
     """
 
     name: str
     is_private: bool
+    generations: int
 
     @property
     def parent(self) -> int: ...
@@ -112,6 +114,7 @@ class Unconfined:
 
     name = "none"
     is_private = False
+    generations = 0
 
     @property
     def parent(self) -> int:

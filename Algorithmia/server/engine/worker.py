@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import memory
 from .base import Call, CallFailure, Result
 from .doorway import Doorway
 from .launch import Launch
@@ -33,6 +34,8 @@ CHUNK = 65536
 # More than a pipe holds: what a call printed before its answer is then read before the call ends.
 DRAIN_READS = 20
 GRACE = 3.0
+# How long a process has for ending what it was told to stop.
+LAST_CHANCE = 1.0
 # Error messages and traces come on top of the largest result.
 SLACK = 8 * 1024 * 1024
 
@@ -60,6 +63,7 @@ class Worker(ABC):
     on_end         called once, when the process has ended and everything of it is gone
     session_key    the key that the process holds: it acts for the caller of the call that runs
     takes_several  whether calls may be sent to it while it runs one; it begins them in order
+    served         calls that it has had
     """
 
     takes_several = False
@@ -72,6 +76,8 @@ class Worker(ABC):
         self.idle_since = 0.0
         self.generation = 0
         self.holders = 0  # calls that have it, or have been promised it; counted by the pool
+        self.served = 0
+        self.busy_since = 0.0  # when the pool last gave it a call while it had none
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -112,7 +118,9 @@ class Worker(ABC):
             message = failure.message
             if failure.error_type == "SystemExit":
                 message += " while loading"
-            raise CallFailure(message, "LoadingError", failure.stacktrace, 0.0, failure.stdout) from None
+            raise CallFailure(
+                message, "LoadingError", failure.stacktrace, 0.0, failure.stdout, failure.was_killed
+            ) from None
         if printed:
             log.debug("output of load", extra={"project": str(self.launch.project), "output": printed[:2000]})
         return printed
@@ -142,6 +150,16 @@ class Worker(ABC):
             self._loop.call_later(GRACE, self.kill)
         else:
             self.kill()
+
+    def tell(self) -> None:
+        """Tell the process to stop what it does, by SIGTERM. It may take no notice."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        pid = memory.descendant(process.pid, self.launch.sandbox.generations)
+        if pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process and everything that it started, now."""
@@ -355,4 +373,4 @@ def exit_failure(status: int, stdout: str) -> CallFailure:
     message = f"killed by {name}"
     if -status == signal.SIGKILL:
         message += ", perhaps because memory ran out"
-    return CallFailure(message, "SystemExit", None, 0.0, stdout)
+    return CallFailure(message, "SystemExit", None, 0.0, stdout, was_killed=True)
