@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 from .app import Application, Route
 from .auth import Authenticator
+from .builds.commands import Commands
+from .builds.first_use import FirstUse
+from .builds.records import BuildRecords
+from .builds.runtimes import Runtimes
+from .builds.service import Builds
 from .db.database import Database
 from .engine.base import Engine
 from .engine.pool import LocalPool
@@ -20,20 +25,15 @@ from .services.accounts import Accounts
 from .services.algorithm_access import AlgorithmAccess
 from .services.algorithm_documents import AlgorithmDocuments
 from .services.algorithms import Algorithms
-from .services.build_commands import Commands
-from .services.build_records import BuildRecords
-from .services.builds import Builds
 from .services.call_errors import CallErrors
 from .services.cipher import Cipher
 from .services.connector_data import ConnectorData
 from .services.connectors import Connectors
 from .services.data import HostedData
 from .services.data_store import DataStores
-from .services.first_use import FirstUse
 from .services.invoke import Invoker
 from .services.management import Management
 from .services.publishing import Publishing
-from .services.runtimes import Runtimes
 from .services.secrets import Secrets
 from .settings import Settings
 from .storage.local import LocalBlobStore
@@ -124,7 +124,7 @@ class Platform:
         self.connectors = Connectors(self.database, self.cipher, settings.connector_hosts)
         self.stores = DataStores(self.data, ConnectorData(self.connectors, settings.page_size))
         self.call_errors = CallErrors(self.database)
-        self.invoker.first_use = FirstUse(self.algorithms, self.builds, settings)
+        self.invoker.first_use = FirstUse(self.algorithms.again, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record
         self.known_calls: KnownCalls | None = None  # of the application over this platform
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from Algorithmia.server.auth import SessionKeys
+from Algorithmia.server.builds.runtimes import Runtimes
 from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, NetworkAccess, Result
 from Algorithmia.server.engine.pool import LocalPool
 from Algorithmia.server.engine.sandbox import NoSandbox, Sandbox, Unconfined, detect
 from Algorithmia.server.identity import Account, CallContext, Identity
 from Algorithmia.server.languages.python3.language import own_runtime
-from Algorithmia.server.services.runtimes import Runtimes
 from Algorithmia.server.settings import Settings
 
 ZOO = {

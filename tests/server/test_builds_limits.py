@@ -14,16 +14,16 @@ import pytest
 from build_projects import HELLO, Author, installing, project, require_index, require_sandbox, running
 from platforms import Server
 
+from Algorithmia.server.builds import queue as build_queue
+from Algorithmia.server.builds.commands import Commands
+from Algorithmia.server.builds.log import BuildLog
+from Algorithmia.server.builds.queue import BuildQueue, Job
+from Algorithmia.server.builds.records import Subject
+from Algorithmia.server.builds.workshop import Order
 from Algorithmia.server.engine.sandbox import Unconfined
 from Algorithmia.server.errors import TooManyRequests
 from Algorithmia.server.identity import Account
 from Algorithmia.server.languages.base import BuildProblem
-from Algorithmia.server.services import build_queue
-from Algorithmia.server.services.build_commands import Commands
-from Algorithmia.server.services.build_log import BuildLog
-from Algorithmia.server.services.build_queue import BuildQueue, Job
-from Algorithmia.server.services.build_records import Subject
-from Algorithmia.server.services.building import Order
 from Algorithmia.server.settings import Settings
 
 MIB = 1 << 20

@@ -17,12 +17,12 @@ import pytest
 from build_projects import HELLO, Author, installing, project, require_index, require_sandbox, running
 from platforms import Server
 
+from Algorithmia.server.builds import sweep, tree
+from Algorithmia.server.builds.log import BuildLog
+from Algorithmia.server.builds.records import BuildRecords
 from Algorithmia.server.db import schema
 from Algorithmia.server.db.values import new_id, now_ms
 from Algorithmia.server.platform import Platform
-from Algorithmia.server.services import build_files, build_tree
-from Algorithmia.server.services.build_log import BuildLog
-from Algorithmia.server.services.build_records import BuildRecords
 from Algorithmia.server.settings import Settings
 
 Start = Callable[..., Server]
@@ -175,7 +175,7 @@ def test_what_recovery_keeps_and_what_it_removes(ground: Ground) -> None:
         for name in (build_id, f"{build_id}.tmp"):
             (builds / name / "src").mkdir(parents=True)
             (builds / name / "src" / "x.py").write_text("x")
-            build_tree.seal(builds / name)
+            tree.seal(builds / name)
         (builds / f"{build_id}.log").write_text("begun\n")
     (builds / "stray").mkdir()
     ground.platform.builds.recover()
@@ -213,13 +213,13 @@ def test_dependencies_that_are_half_made_or_unused_go(ground: Ground) -> None:
     ground.records.succeed(build_id, "python311", f'{{"command": ["{{state}}/environments/{used}/bin/python"]}}')
     (root / f"{'e' * 64}.json").write_text("{}")
     (root / "sdk-x.tmp").mkdir()
-    build_files.sweep_environments(root, ground.records)
+    sweep.sweep_environments(root, ground.records)
     assert {path.name for path in root.iterdir()} == {used, f"{used}.json", fresh, f"{fresh}.json"}
 
 
 def test_runtimes_survive_a_move(ground: Ground, tmp_path: Path) -> None:
+    from Algorithmia.server.builds.runtimes import Runtimes
     from Algorithmia.server.engine.base import Runtime
-    from Algorithmia.server.services.runtimes import Runtimes
 
     here, there = Runtimes(tmp_path / "here"), Runtimes(tmp_path / "there")
     runtime = Runtime((f"{tmp_path}/here/environments/x/bin/python",), "frames", {"A": f"{tmp_path}/here/y"}, ("/usr",))
@@ -285,13 +285,13 @@ def test_links_that_lead_out_are_found(tmp_path: Path) -> None:
     (project_directory / "fine").symlink_to("file")
     (project_directory / "inner" / "up").symlink_to("../file")
     (project_directory / "tool").symlink_to("/usr/bin/env")
-    assert build_tree.link_leading_out(project_directory, ["/usr"]) is None
+    assert tree.link_leading_out(project_directory, ["/usr"]) is None
     (tmp_path / "secret").write_text("x")
     for target in (tmp_path / "secret", Path("../../secret"), tmp_path):
         link = project_directory / "inner" / "out"
         link.unlink(missing_ok=True)
         link.symlink_to(target)
-        assert build_tree.link_leading_out(project_directory, ["/usr"]) == "inner/out"
+        assert tree.link_leading_out(project_directory, ["/usr"]) == "inner/out"
 
 
 def test_sealing(tmp_path: Path) -> None:
@@ -307,11 +307,11 @@ def test_sealing(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.write_text("content")
     os.link(shared, tmp_path / "tree" / "deep" / "hard")
-    build_tree.seal(tmp_path / "tree")
+    tree.seal(tmp_path / "tree")
     shared.write_text("changed")
     assert (tmp_path / "tree" / "deep" / "hard").read_text() == "content"
     assert program.stat().st_mode & 0o7777 == 0o555
     assert outside.stat().st_mode & 0o7777 == 0o600
     assert not (tmp_path / "tree" / "pipe").exists()
-    build_tree.remove(tmp_path / "tree")
+    tree.remove(tmp_path / "tree")
     assert not (tmp_path / "tree").exists() and outside.exists()

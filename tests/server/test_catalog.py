@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from Algorithmia.server import catalog
+from Algorithmia.server.builds.first_use import FirstUse
 from Algorithmia.server.db import schema
 from Algorithmia.server.db.database import Database
 from Algorithmia.server.engine.base import Call, CallFailure, Result
@@ -23,7 +24,6 @@ from Algorithmia.server.routes.algo import parse_reference
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.algorithms import Algorithms, Resolved
 from Algorithmia.server.services.call_documents import CallOptions
-from Algorithmia.server.services.first_use import FirstUse
 from Algorithmia.server.services.invoke import Invoker
 from Algorithmia.server.settings import Settings
 
@@ -43,7 +43,7 @@ class World:
         self.algorithms.register_catalog(self.accounts)
         self.caller = Identity(self.accounts.ensure_account("caller"), permissions=KeyPermissions.everything())
         self.invoker = Invoker(self.algorithms, self, None, self.settings)  # type: ignore[arg-type]
-        self.invoker.first_use = FirstUse(self.algorithms, self, self.settings)
+        self.invoker.first_use = FirstUse(self.algorithms.again, self, self.settings)
         self.invoker._data = self  # type: ignore[assignment]
         self.asked: list[str] = []
         self.problems: list[str] = []  # of the next builds
@@ -222,7 +222,7 @@ def test_a_build_that_fails_says_why_and_the_next_call_tries_again(world: World)
 
 
 def test_waiting_for_a_build_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("Algorithmia.server.services.first_use._GRACE", 0.0)
+    monkeypatch.setattr("Algorithmia.server.builds.first_use._GRACE", 0.0)
     world = World(tmp_path, build_timeout=0.05)
 
     async def story() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
+from ..builds.records import FAILED, SUCCEEDED
 from ..errors import ApiProblem
 from ..services.algorithm_access import Viewed
-from ..services.build_records import FAILED, SUCCEEDED
 from .news import Update
 from .repositories import BRANCH
 

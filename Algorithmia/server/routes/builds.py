@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ..app import json_response, platform_of
+from ..builds.records import IN_PROGRESS
 from ..errors import BadRequest, Code, NotFound, TooLarge
 from ..services.algorithm_access import Viewed
-from ..services.build_records import IN_PROGRESS
 from .algorithm_paths import Asked, Path, owned, page_of, page_response, readable
 from .parsing import flag, read_json
 

@@ -13,13 +13,13 @@ from urllib.parse import quote
 import msgspec
 import sqlalchemy as sa
 
+from ..builds.records import FAILED, IN_PROGRESS, SUCCEEDED
 from ..db import schema
 from ..db.database import Database
 from ..db.values import is_id, iso_time
 from ..errors import BadRequest, Code, NotAuthorized, NotFound
 from .algorithm_access import Viewed
 from .algorithm_settings import PRIVATE, PUBLIC
-from .build_records import FAILED, IN_PROGRESS, SUCCEEDED
 from .versions import format_number
 
 Document = dict[str, Any]

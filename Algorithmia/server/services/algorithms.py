@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
 from .. import catalog
+from ..builds.records import CATALOG, SUCCEEDED
+from ..builds.runtimes import Runtimes
 from ..db import schema
 from ..db.database import Database
 from ..engine.base import Build, NetworkAccess
@@ -26,8 +28,6 @@ from . import bundled, versions
 from .accounts import Accounts
 from .algorithm_access import is_possible
 from .algorithm_settings import PUBLIC
-from .build_records import CATALOG, SUCCEEDED
-from .runtimes import Runtimes
 
 _CACHE_SIZE = 4096
 
@@ -50,7 +50,7 @@ class Resolved:
     version         ``1.2.3``, or the commit of an unpublished build
     settings        of the algorithm, as the version overrides them (the API's ``settings`` object)
     source_visible  whether this caller may read the source, and so sees output and stack traces
-    needs_build     a bundled algorithm that is not built yet: it can't run before `first_use.py` has seen to that
+    needs_build     a bundled algorithm that is not built yet: it can't run before `builds/first_use.py` has seen to that
     """
 
     build: Build
@@ -112,6 +112,12 @@ class Algorithms:
             if len(record.resolved) < _CACHE_SIZE:
                 record.resolved[reference.version, is_owner] = resolved
         return resolved
+
+    async def again(self, resolved: Resolved, identity: Identity) -> Resolved:
+        """What the same version means now. Raises as `resolve` does."""
+        build, version = resolved.build, resolved.version
+        text = f"{build.owner}/{build.name}/{version}"
+        return await self.resolve(Reference(text, id=build.algorithm_id, version=version), identity)
 
     @property
     def generation(self) -> int:

@@ -1,7 +1,7 @@
 """The rows of bundled algorithms: brought into agreement with the catalog's projects whenever the platform starts.
 
 A project without dependencies runs from where it lies in the package. One that has some is ``unbuilt`` at first, and
-built when it is first called (`first_use.py`); its row then names the directory of that build, as any other's does.
+built when it is first called (`builds/first_use.py`); its row then names the directory of that build, as any other's does.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import msgspec
 import sqlalchemy as sa
 
 from .. import catalog
+from ..builds.records import CATALOG, SUCCEEDED, UNBUILT
 from ..db import schema
 from ..db.values import new_id, now_ms
 from ..identity import Account
 from .algorithm_settings import PUBLIC
-from .build_records import CATALOG, SUCCEEDED, UNBUILT
 
 _SETTINGS = {
     "algorithm_callability": PUBLIC,

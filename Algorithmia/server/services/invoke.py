@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..builds.first_use import FirstUse
 from ..engine.base import Build, Call, CallFailure, ContentType, Engine, InvalidInput, Result
 from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
 from ..identity import SESSION_KEY, Account, CallContext, Identity, KeyPermissions
@@ -23,7 +24,6 @@ from .algorithms import Algorithms, Reference, Resolved
 from .call_documents import VOID, Answer, CallOptions, Circumstances
 from .call_meter import CallMeter
 from .data import HostedData
-from .first_use import FirstUse
 
 log = logging.getLogger("algorithmia.calls")
 
@@ -66,7 +66,7 @@ class Invoker:
         self._is_draining = False
         self._drain_by: float | None = None
         # Sees to it that a bundled algorithm is built when it is first called.
-        self.first_use: FirstUse | None = None
+        self.first_use: FirstUse[Resolved] | None = None
         self.meter = CallMeter(settings.metrics_algorithms)
         # Told of every call whose algorithm failed.
         self.on_failure: Callable[[Call, Resolved, CallFailure], None] | None = None

@@ -19,6 +19,8 @@ import msgspec
 import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
+from ..builds.commands import whole
+from ..builds.service import Builds
 from ..db import schema
 from ..db.database import Database
 from ..db.values import is_id, new_id, now_ms
@@ -32,8 +34,6 @@ from . import algorithm_settings, templates
 from .algorithm_access import AlgorithmAccess, Viewed, has_public_version, is_name, require_management
 from .algorithm_settings import PUBLIC
 from .algorithms import Algorithms
-from .build_commands import whole
-from .builds import Builds
 
 log = logging.getLogger("algorithmia.management")
 

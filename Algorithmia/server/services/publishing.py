@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
+from ..builds.records import CATALOG, IN_PROGRESS, SUCCEEDED
 from ..db import schema
 from ..db.database import Database
 from ..db.values import new_id, now_ms
@@ -24,7 +25,6 @@ from . import algorithm_settings
 from .algorithm_access import Viewed
 from .algorithm_settings import PERMISSIONS, PRIVATE
 from .algorithms import Algorithms, Reference
-from .build_records import CATALOG, IN_PROGRESS, SUCCEEDED
 from .call_documents import CallOptions
 from .invoke import Invoker
 from .management import locked, store

@@ -1,4 +1,4 @@
-"""One build, step by step: sources, environment, dependencies, compiling, runtime. `builds.py` decides when.
+"""One build, step by step: sources, environment, dependencies, compiling, runtime. `service.py` decides when.
 
 A build is made where it stays, ``state/builds/ID/``, since what compilers and installers write holds absolute paths;
 the same goes for ``state/environments/KEY/``, the dependencies that all builds of an account with the same ones share.
@@ -26,10 +26,10 @@ from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem, Environment, Language, Step
 from ..settings import Settings
 from ..turns import Turns
-from . import build_tree
-from .build_commands import Commands, whole
-from .build_log import BuildLog
-from .build_records import CATALOG, Subject
+from . import tree
+from .commands import Commands, whole
+from .log import BuildLog
+from .records import CATALOG, Subject
 
 
 class Sources(Protocol):
@@ -109,8 +109,8 @@ class Workshop:
         """Remove what a build that didn't work left, or that nobody needs any more."""
 
         def remove() -> None:
-            build_tree.remove(self.scratch(build_id))
-            build_tree.remove(self.project(build_id))
+            tree.remove(self.scratch(build_id))
+            tree.remove(self.project(build_id))
 
         await run_in_threadpool(remove)
 
@@ -144,7 +144,7 @@ class Workshop:
                 await self._commands.check_size((project, target))
                 await run_in_threadpool(_write_mark, mark, target)
             except BaseException:
-                await whole(run_in_threadpool(build_tree.remove, target))
+                await whole(run_in_threadpool(tree.remove, target))
                 raise
         return target
 
@@ -187,14 +187,14 @@ class Workshop:
     async def _trim(self, cache: Path) -> None:
         limit = self._settings.max_build_bytes
         try:
-            is_large = await run_in_threadpool(lambda: build_tree.size(cache, limit=limit)) > limit > 0
+            is_large = await run_in_threadpool(lambda: tree.size(cache, limit=limit)) > limit > 0
         except OSError:  # nested too deeply
             is_large = True
         if is_large and cache not in self._cache_users:
             self._commands.forget(cache)
             old = cache.with_name(f"{cache.name}.{new_id()}")
             os.rename(cache, old)  # at once: the next build makes another
-            await run_in_threadpool(build_tree.remove, old)
+            await run_in_threadpool(tree.remove, old)
 
     # -- files (all of these block) -----------------------------------------------------------------------------
 
@@ -209,22 +209,22 @@ class Workshop:
             self._sources.export(order.subject.id, order.commit, project)
 
     def _complete(self, project: Path, scratch: Path) -> None:
-        build_tree.remove(scratch)
-        build_tree.sync(project)
+        tree.remove(scratch)
+        tree.sync(project)
 
 
 def _seal(project: Path, dependencies: Path | None, environment: Environment) -> None:
     """Make the project immutable, and sure that reading what is in it reads nothing else. Raises BuildProblem."""
-    build_tree.seal(project)
+    tree.seal(project)
     places = [*environment.readable, "/usr", "/bin", "/lib", "/lib64", *([str(dependencies)] if dependencies else [])]
-    link = build_tree.link_leading_out(project, places)
+    link = tree.link_leading_out(project, places)
     if link is not None:
         raise BuildProblem(f"the link {link} that the build made leads out of the project")
 
 
 def _fresh(path: Path) -> None:
     """Make `path` an empty directory."""
-    build_tree.remove(path)
+    tree.remove(path)
     path.mkdir(parents=True, mode=0o700)
 
 
@@ -237,8 +237,8 @@ def _read_mark(mark: Path) -> str | None:
 
 def _write_mark(mark: Path, target: Path) -> None:
     """`target` is complete: make it immutable, bring it to disk, and only then say so."""
-    build_tree.seal(target)
-    build_tree.sync(target)
+    tree.seal(target)
+    tree.sync(target)
     temporary = mark.with_suffix(".tmp")
     with open(temporary, "w", encoding="utf-8") as handle:
         json.dump({"installed_at": iso_time(now_ms())}, handle)

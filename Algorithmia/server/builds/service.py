@@ -1,7 +1,7 @@
 """Builds of algorithms: asked for, queued, made, remembered; their logs; what is left of them after a crash.
 
-Rows are written before work starts and after it has ended (`build_records.py`), so that a server that is killed at any
-moment finds out at its next start what was going on. How one build is made is in `building.py`.
+Rows are written before work starts and after it has ended (`records.py`), so that a server that is killed at any
+moment finds out at its next start what was going on. How one build is made is in `workshop.py`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..identity import Account
 from ..languages import Languages, UnknownEnvironment
 from ..languages.base import BuildProblem
 from ..settings import Settings
-from . import build_files, build_tree
-from .build_commands import Commands, whole
-from .build_log import BuildLog
-from .build_queue import BuildQueue, Job, Place
-from .build_records import IN_PROGRESS, SUCCEEDED, BuildRecords
-from .building import Made, Order, Workshop
+from . import sweep, tree
+from .commands import Commands, whole
+from .log import BuildLog
+from .queue import BuildQueue, Job, Place
+from .records import IN_PROGRESS, SUCCEEDED, BuildRecords
 from .runtimes import Runtimes
+from .workshop import Made, Order, Workshop
 
 log = logging.getLogger("algorithmia.builds")
 
@@ -212,7 +212,7 @@ class Builds:
                 self._queue.cancel(job, "the algorithm was deleted")
                 await job.ended
             await self._workshop.discard(build_id)
-            await run_in_threadpool(build_tree.remove, self._log_path(build_id))
+            await run_in_threadpool(tree.remove, self._log_path(build_id))
 
     # -- what there is ------------------------------------------------------------------------------------------
 
@@ -268,10 +268,10 @@ class Builds:
         self._records.interrupt(_INTERRUPTED)
         for row in self._records.last_ended():
             verdict = "SUCCEEDED" if row.status == SUCCEEDED else "FAILED"
-            build_files.end_log(self._log_path(row.id), f"{verdict}: {row.problem or 'the rest of this log was lost'}")
-        build_files.sweep_builds(self._directory, self._records)
-        build_files.sweep_environments(self._settings.state.absolute() / "environments", self._records)
-        build_files.sweep_caches(self._settings.state.absolute() / "caches")
+            sweep.end_log(self._log_path(row.id), f"{verdict}: {row.problem or 'the rest of this log was lost'}")
+        sweep.sweep_builds(self._directory, self._records)
+        sweep.sweep_environments(self._settings.state.absolute() / "environments", self._records)
+        sweep.sweep_caches(self._settings.state.absolute() / "caches")
 
     async def start(self) -> None:
         """Begin to build; pushes that came in just before a crash get their builds."""

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from ..db.values import is_id
-from . import build_tree
-from .build_records import SUCCEEDED, BuildRecords
+from . import tree
+from .records import SUCCEEDED, BuildRecords
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _TAIL = 8192  # more than the last line of a log
@@ -47,7 +47,7 @@ def sweep_builds(directory: Path, records: BuildRecords) -> None:
     for path, build_id in names:
         is_log = path.name == f"{build_id}.log"
         if build_id not in status or (not is_log and (path.suffix or status[build_id] != SUCCEEDED)):
-            build_tree.remove(path)
+            tree.remove(path)
 
 
 def sweep_environments(directory: Path, records: BuildRecords) -> None:
@@ -57,7 +57,7 @@ def sweep_environments(directory: Path, records: BuildRecords) -> None:
     used: set[str] | None = None
     for path in directory.iterdir():
         if path.suffix == ".tmp":
-            build_tree.remove(path)
+            tree.remove(path)
         if path.suffix or not _KEY.fullmatch(path.name):
             continue
         mark = directory / f"{path.name}.json"
@@ -74,7 +74,7 @@ def sweep_environments(directory: Path, records: BuildRecords) -> None:
             if path.name in used:
                 continue
         mark.unlink(missing_ok=True)  # first, so that nobody takes half of it for the whole
-        build_tree.remove(path)
+        tree.remove(path)
     for mark in directory.glob("*.json"):
         if not (directory / mark.stem).is_dir():
             mark.unlink(missing_ok=True)
@@ -83,4 +83,4 @@ def sweep_environments(directory: Path, records: BuildRecords) -> None:
 def sweep_caches(directory: Path) -> None:
     """Remove caches that were being thrown away."""
     for path in directory.glob("*/*.*"):
-        build_tree.remove(path)
+        tree.remove(path)

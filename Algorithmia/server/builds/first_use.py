@@ -7,14 +7,14 @@ end it. One that failed is made again when the algorithm is called again.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from ..engine.base import CallFailure
+from ..engine.base import Build, CallFailure
 from ..identity import Identity
 from ..settings import Settings
-from .algorithms import Algorithms, Reference, Resolved
 
 _LOG_LINES = 12
 _LOG_CHARACTERS = 2000
@@ -32,16 +32,32 @@ class Builds(Protocol):
         ...
 
 
-class FirstUse:
-    """Sees to it that what is called is built."""
+class Resolved(Protocol):
+    """What a call runs, as far as this has to know it."""
 
-    def __init__(self, algorithms: Algorithms, builds: Builds, settings: Settings) -> None:
-        self._algorithms = algorithms
+    @property
+    def build(self) -> Build: ...
+
+    @property
+    def needs_build(self) -> bool: ...
+
+
+_R = TypeVar("_R", bound=Resolved)
+
+
+class FirstUse(Generic[_R]):
+    """Sees to it that what is called is built.
+
+    again  what something that was resolved before its build means now
+    """
+
+    def __init__(self, again: Callable[[_R, Identity], Awaitable[_R]], builds: Builds, settings: Settings) -> None:
+        self._again = again
         self._builds = builds
         self._patience = settings.build_timeout + _GRACE if settings.build_timeout else None
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def built(self, resolved: Resolved, identity: Identity) -> Resolved:
+    async def built(self, resolved: _R, identity: Identity) -> _R:
         """`resolved` once it is built; at once if it is. Raises CallFailure with the reason, and the log's end."""
         if not resolved.needs_build:
             return resolved
@@ -58,8 +74,7 @@ class FirstUse:
         if task.cancelled():
             raise CallFailure(f"algo://{name} could not be built: the platform is shutting down", "SystemError")
         task.result()
-        reference = Reference(f"{name}/{resolved.version}", id=resolved.build.algorithm_id, version=resolved.version)
-        ready = await self._algorithms.resolve(reference, identity)
+        ready = await self._again(resolved, identity)
         if ready.needs_build:
             raise CallFailure(f"algo://{name} was changed while it was being built; call it again", "SystemError")
         return ready

@@ -20,8 +20,8 @@ from starlette.concurrency import run_in_threadpool
 from ..engine.sandbox import Confinement, Limits, Sandbox
 from ..languages.base import BuildProblem, Environment, Step
 from ..settings import MIB, Settings
-from . import build_tree
-from .build_log import BuildLog
+from . import tree
+from .log import BuildLog
 
 # What operators set to say where packages come from and how to get there; docs/guides/serving.md has the list.
 PASSED = (
@@ -208,7 +208,7 @@ class Commands:
 
     async def _size(self, paths: tuple[Path, ...], limit: int) -> int:
         with _explained():
-            return await run_in_threadpool(lambda: build_tree.size(*paths, limit=limit))
+            return await run_in_threadpool(lambda: tree.size(*paths, limit=limit))
 
     async def _watch(self, paths: tuple[Path, ...], cache: Path) -> None:
         """Look at the size again and again; returns never. Caches may be twice as large: they outlive their builds."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import TooManyRequests
 from ..identity import Account
-from .build_log import BuildLog
-from .building import Order
+from .log import BuildLog
+from .workshop import Order
 
 MOST_OF_AN_ACCOUNT = 50  # waiting or running
 
