@@ -50,7 +50,7 @@ class Resolved:
     version         ``1.2.3``, or the commit of an unpublished build
     settings        of the algorithm, as the version overrides them (the API's ``settings`` object)
     source_visible  whether this caller may read the source, and so sees output and stack traces
-    needs_build     a bundled algorithm that is not built yet: it can't run before `builds/first_use.py` has seen to that
+    needs_build     a bundled algorithm that is not built yet: `builds/first_use.py` sees to that before it runs
     """
 
     build: Build

@@ -1,7 +1,7 @@
 """The rows of bundled algorithms: brought into agreement with the catalog's projects whenever the platform starts.
 
 A project without dependencies runs from where it lies in the package. One that has some is ``unbuilt`` at first, and
-built when it is first called (`builds/first_use.py`); its row then names the directory of that build, as any other's does.
+built when it is first called (`builds/first_use.py`); its row then names that build's directory, as any other's does.
 """
 
 from __future__ import annotations
