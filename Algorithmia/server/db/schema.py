@@ -177,3 +177,26 @@ call_errors = sa.Table(
     _created(),
     sa.Index("ix_call_errors_algorithm_id", "algorithm_id", "created_at"),
 )
+
+# Calls that were acknowledged before they ran (output=void), until they have ended. Large inputs come last, so that
+# looking at the other columns doesn't read them.
+async_calls = sa.Table(
+    "async_calls",
+    metadata,
+    sa.Column("request_id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    # of the call from outside; it may have been deleted since
+    sa.Column("key_id", sa.String(36)),
+    sa.Column("algorithm_id", sa.ForeignKey("algorithms.id", ondelete="CASCADE"), nullable=False),
+    # as resolved when the call was accepted; builds come and go
+    sa.Column("build_id", sa.String(36), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("content_type", sa.String(16), nullable=False),
+    sa.Column("timeout", sa.Float, nullable=False),
+    # 1 for a call from outside, 2 for one made by such a call, ...
+    sa.Column("depth", sa.Integer, nullable=False),
+    # begun and, as far as anybody knows, not ended
+    sa.Column("attempts", sa.Integer, nullable=False),
+    _created(),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
