@@ -136,7 +136,7 @@ def test_old_builds_go_unless_they_are_published(tmp_path: Path, monkeypatch: py
         assert algorithm_id == ground.viewed.id
         recycled.update(build_ids)
 
-    monkeypatch.setattr(builds, "recycle", recycle)
+    monkeypatch.setattr(platform.engine, "recycle", recycle)
 
     async def build(remark: str) -> str:
         build_id = await builds.request(ground.viewed.id, ground.commit(remark))

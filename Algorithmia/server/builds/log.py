@@ -21,6 +21,7 @@ _SEQUENCES = re.compile(
 # Controls but tab, and what reorders or splits lines for the eye.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LONGEST_LINE = 8192
+_PIECE = 65536
 # Room for the reason of a failure, which is always the last line.
 _RESERVE = 4096
 
@@ -118,3 +119,26 @@ class BuildLog:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def text_of(path: Path, most: int | None = None) -> str | None:
+    """The log at `path` so far, or its last whole lines of `most` bytes; None if there is none; blocks."""
+    try:
+        with open(path, "rb") as handle:
+            size = handle.seek(0, os.SEEK_END)
+            is_cut = most is not None and size > most
+            handle.seek(size - most if is_cut and most is not None else 0)
+            data = handle.read()
+    except OSError:
+        return None
+    return (data.partition(b"\n")[2] if is_cut else data).decode("utf-8", "replace")
+
+
+def piece_of(path: Path, position: int) -> bytes:
+    """What the log at `path` has from `position` on, or some of it; empty if there is nothing; blocks."""
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(position)
+            return handle.read(_PIECE)
+    except OSError:
+        return b""

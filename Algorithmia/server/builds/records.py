@@ -22,6 +22,8 @@ from ..identity import Account
 
 IN_PROGRESS, SUCCEEDED, FAILED, UNBUILT = "in-progress", "succeeded", "failed", "unbuilt"
 
+INTERRUPTED = "the platform was stopped while it was building; build it again (algo compile)"
+
 CATALOG = "catalog:"  # begins the artifact of a build whose files are the catalog's
 _MARKER = re.compile(r"(\d{1,15})\.([0-9a-f-]{36})")
 
