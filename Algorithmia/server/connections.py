@@ -119,6 +119,19 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
 
 
+def uvicorn_options(shutdown_timeout: float) -> dict[str, Any]:
+    """How uvicorn serves, whichever process runs it."""
+    return {
+        "http": BoundedConnection,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": int(shutdown_timeout),
+        "timeout_keep_alive": 75,
+        "ws": "none",
+    }
+
+
 def adopter(server: uvicorn.Server) -> Callable[[socket.socket], Awaitable[asyncio.Server]]:
     """A function that has `server`, which runs, answer what comes to one more listening socket until that is closed."""
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("algorithmia.server")
 
 _LOCK_PATIENCE = 3.0
+_MOST_GATEWAYS = 64
 
 
 class StartError(Exception):
@@ -86,6 +87,8 @@ def serve(settings: Settings) -> None:
     """Run the platform until SIGTERM, SIGINT or idle stop. Raises StartError."""
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise StartError("--tls-cert and --tls-key go together; give both or neither")
+    if not 0 <= settings.gateways <= _MOST_GATEWAYS:
+        raise StartError(f"--gateways {settings.gateways}: choose a number from 0 to {_MOST_GATEWAYS}")
     check_certificate(settings)
     os.umask(0o077)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -157,34 +160,37 @@ async def _run(
 ) -> None:
     import uvicorn
 
-    from .connections import BoundedConnection, adopter, allow_many_connections, close_stalled
+    from .connections import adopter, allow_many_connections, close_stalled, uvicorn_options
     from .platform import create_application
 
     settings = platform.settings
     application = create_application(platform)
-    options: dict[str, Any] = {
-        "http": BoundedConnection,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "timeout_graceful_shutdown": int(settings.shutdown_timeout),
-        "timeout_keep_alive": 75,
-        "ws": "none",
-    }
+    options = uvicorn_options(settings.shutdown_timeout)
+    gateways: Gateways | None = None
+    problems: list[str] = []
 
     class Server(uvicorn.Server):
-        """uvicorn, saying when it is ready."""
+        """uvicorn, saying when it is ready; with gateways, they have the connections."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            if gateways is not None and not self.should_exit:
+                try:
+                    await gateways.start()
+                except (OSError, GatewayStartError) as problem:
+                    problems.append(str(problem))
+                    self.should_exit = True
             if not self.should_exit:
                 _announce(settings, public_address, local_address, first, runtime)
+                platform.take_up()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             runtime.unlink(missing_ok=True)  # nobody new is sent here while calls in flight finish
             platform.invoker.begin_shutdown()
             platform.git_bridge.begin_shutdown()
             platform.builds.begin_shutdown()
+            if gateways is not None:
+                self.config.timeout_graceful_shutdown = int(await gateways.stop())
             await super().shutdown(sockets)
 
     server = Server(
@@ -193,6 +199,10 @@ async def _run(
         )
     )
     allow_many_connections()
+    if settings.gateways:
+        from .gateway.supervisor import Gateways, GatewayStartError
+
+        gateways = Gateways(settings, listener, application, server.server_state.tasks)
     tasks = []
     if inner is not None:
         inner_server = uvicorn.Server(uvicorn.Config(application, lifespan="off", **options))
@@ -204,7 +214,7 @@ async def _run(
     if settings.request_timeout > 0:
         tasks.append(asyncio.create_task(close_stalled(server.server_state.connections, settings.request_timeout)))
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[listener] if gateways is None else [])
     except SystemExit:
         raise StartError("the server did not start; the log says why") from None
     finally:
@@ -213,8 +223,8 @@ async def _run(
             await tasks[0]
         for task in tasks:
             task.cancel()
-    if not server.started:
-        raise StartError("the server did not start; the log says why")
+    if problems or not server.started:
+        raise StartError(problems[0] if problems else "the server did not start; the log says why")
 
 
 async def _stop_when_idle(server: Any, platform: Platform) -> None:

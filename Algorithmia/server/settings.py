@@ -40,6 +40,10 @@ class Settings:
     user: str | None = _setting(None, "account made at first start; default: named like the operating system user")
     tls_cert: str | None = _setting(None, "PEM certificate chain; serves HTTPS together with --tls-key")
     tls_key: str | None = _setting(None, "PEM private key")
+    gateways: int = _setting(
+        0, "processes that speak HTTP for the platform, on cores of their own; 0: it speaks it itself",
+        "ALGORITHMIA_GATEWAYS",
+    )
     database: str | None = _setting(
         None, "SQLAlchemy URL; default: SQLite in the state directory", "ALGORITHMIA_DATABASE"
     )
@@ -58,8 +62,20 @@ class Settings:
         80, "calls in flight per account; more are refused with 429", "ALGORITHMIA_MAX_CONCURRENT_CALLS"
     )
     max_child_calls: int = _setting(24, "calls that one external call may make below it", "ALGORITHMIA_MAX_CHILD_CALLS")
+    max_call_depth: int = _setting(
+        10, "longest chain of algorithms that call each other, beginning with the one called from outside",
+        "ALGORITHMIA_MAX_CALL_DEPTH",
+    )
     max_workers: int = _setting(
         8, "warm worker processes per build and calling account", "ALGORITHMIA_MAX_WORKERS"
+    )
+    max_processes: int = _setting(
+        0,
+        "worker processes on this machine; 0: one for every 256 MiB of its memory, at least 32",
+        "ALGORITHMIA_MAX_PROCESSES",
+    )
+    worker_max_calls: int = _setting(
+        100_000, "a worker process is replaced after so many calls; 0 never", "ALGORITHMIA_WORKER_MAX_CALLS"
     )
     worker_idle_timeout: float = _setting(
         300.0, "a worker process ends after this long without a call", "ALGORITHMIA_WORKER_IDLE_TIMEOUT"

@@ -1,0 +1,236 @@
+"""The platform's side of a gateway: requests come as frames, and the application answers them as it does uvicorn's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from . import frames
+from .frames import ANSWER, BROKEN, CREDIT, GONE, LAST, LOG, PIECE, PIECE_SIZE, READY, REQUEST, START, WINDOW, Channel
+
+log = logging.getLogger("algorithmia.gateway")
+
+# An ASGI application: scope, receive, send.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}  # what uvicorn says
+
+
+class GatewayLink(Channel):
+    """The end of the socket of one gateway.
+
+    tasks  where the tasks of requests are kept while they run
+    ready  done once the gateway accepts connections
+    """
+
+    def __init__(self, application: Application, tasks: set[asyncio.Task[None]]) -> None:
+        super().__init__()
+        self.application = application
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self._tasks = tasks
+        self._streams: dict[int, Stream] = {}
+        self._held: list[Stream] = []
+
+    def on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == REQUEST:
+            stream = self._streams[number] = Stream(self, number, frames.decode_request(payload))
+            task = self._loop.create_task(stream.run())
+            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(task)
+        elif kind == READY:
+            if not self.ready.done():
+                self.ready.set_result(None)
+        elif kind == LOG:
+            line = frames.decode_line(payload)
+            logging.getLogger(line.logger).log(line.level, "%s", line.text)
+        else:
+            found = self._streams.get(number)
+            if found is not None:  # else it has been answered meanwhile
+                found.on_frame(kind, payload)
+
+    def hold(self, stream: Stream) -> None:
+        """`stream` has the head of an answer. What follows in this turn of the loop goes with it."""
+        self._held.append(stream)
+        self.schedule()
+
+    def before_flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, []
+            for stream in held:
+                stream.start()
+
+    def forget(self, number: int) -> None:
+        self._streams.pop(number, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for stream in tuple(self._streams.values()):
+            stream.on_frame(GONE, b"")
+
+
+class Stream:
+    """One request: the functions `receive` and `send` that ASGI applications are given."""
+
+    __slots__ = (
+        "_body",
+        "_credit",
+        "_has_news",
+        "_head",
+        "_is_complete",
+        "_is_gone",
+        "_link",
+        "_more_body",
+        "_news",
+        "_number",
+        "_request",
+        "_sent",
+        "_taken",
+        "_waits",
+    )
+
+    def __init__(self, link: GatewayLink, number: int, request: frames.Request) -> None:
+        self._link = link
+        self._number = number
+        self._request = request
+        self._body: list[bytes] = [request.body] if request.body else []
+        self._more_body = request.body is None
+        self._has_news = not self._more_body
+        self._waits = request.waits
+        self._news: asyncio.Event | None = None  # for `receive`; made by whoever has to wait
+        self._taken = 0  # bytes for which the gateway hasn't got credit again yet
+        self._head: Any = None  # of an answer, not sent yet
+        self._sent: asyncio.Event | None = None  # for `send`
+        self._credit = WINDOW
+        self._is_gone = self._is_complete = False
+
+    async def run(self) -> None:
+        """Have the application answer; whatever becomes of it, the gateway is told."""
+        link, request = self._link, self._request
+        raw_path = request.raw_path
+        path = raw_path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": request.version,
+            "method": request.method,
+            "scheme": request.scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": request.query,
+            "root_path": "",
+            "headers": request.headers,
+            "client": request.client,
+            "server": request.server,
+            "state": {},
+        }
+        try:
+            await link.application(scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            pass  # the end of the platform's patience at shutdown
+        except Exception as problem:
+            # The application has logged what there is to log; all that is left is to break the connection.
+            log.debug("no answer: %s", problem)
+        finally:
+            link.forget(self._number)
+            if not (self._is_complete or self._is_gone):
+                self.start()
+                link.send(BROKEN, self._number)
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def on_frame(self, kind: int, payload: bytes) -> None:
+        """What the gateway says of this request."""
+        if kind in (PIECE, LAST):
+            self._body.append(payload)
+            self._more_body = kind == PIECE
+            self._has_news = True
+        elif kind == GONE:
+            self._is_gone = True
+        elif kind == CREDIT:
+            self._credit += frames.decode_count(payload)
+        else:
+            raise ValueError(f"a frame of kind {kind}")
+        if self._news is not None and kind != CREDIT:
+            self._news.set()
+        if self._sent is not None and kind in (CREDIT, GONE):
+            self._sent.set()
+
+    def start(self) -> None:
+        """Send the head of the answer if it is waiting for a body."""
+        if self._head is not None:
+            (status, headers), self._head = self._head, None
+            if not self._is_gone:
+                self._link.send(START, self._number, frames.encode((status, headers, b"")))
+
+    # -- ASGI -----------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> dict[str, Any]:
+        """What has come of the body; then, once there is nothing more to wait for, that the client has gone."""
+        if self._waits:
+            self._waits = False
+            if not self._is_complete:
+                self._link.credit(self._number, WINDOW)
+        while not (self._has_news or self._is_gone or self._is_complete):
+            if self._news is None:
+                self._news = asyncio.Event()
+            self._news.clear()
+            await self._news.wait()
+        if self._is_gone or self._is_complete:
+            return {"type": "http.disconnect"}
+        self._has_news = False
+        parts, self._body = self._body, []
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._more_body:
+            self._taken += len(body)
+            if self._taken >= WINDOW // 2:
+                self._link.credit(self._number, self._taken)
+                self._taken = 0
+        return {"type": "http.request", "body": body, "more_body": self._more_body}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send some of the answer, as soon as the gateway can take it. Nothing happens once the client has gone."""
+        if self._is_gone or self._is_complete:
+            return
+        if message["type"] == "http.response.start":
+            self._head = message["status"], message["headers"]
+            self._link.hold(self)
+            return
+        body = message.get("body", b"")
+        is_last = not message.get("more_body", False)
+        if self._head is not None and is_last and len(body) <= PIECE_SIZE:
+            (status, headers), self._head = self._head, None
+            self._complete()
+            self._link.send(ANSWER, self._number, frames.encode((status, headers, body)))
+            return
+        self.start()
+        rest = memoryview(body)
+        while len(rest) > PIECE_SIZE or (rest and not is_last):
+            if not await self._may_send():
+                return
+            self._send_piece(PIECE, rest[:PIECE_SIZE])
+            rest = rest[PIECE_SIZE:]
+        if is_last and await self._may_send():
+            self._complete()
+            self._send_piece(LAST, rest)
+
+    def _send_piece(self, kind: int, piece: memoryview) -> None:
+        self._credit -= len(piece)
+        self._link.send(kind, self._number, bytes(piece))
+
+    async def _may_send(self) -> bool:
+        """Wait until the gateway can take more; whether the client is still there then."""
+        while self._credit <= 0 and not self._is_gone:
+            if self._sent is None:
+                self._sent = asyncio.Event()
+            self._sent.clear()
+            await self._sent.wait()
+        await self._link.writable()
+        return not self._is_gone
+
+    def _complete(self) -> None:
+        self._is_complete = True
+        if self._news is not None:
+            self._news.set()
