@@ -37,6 +37,7 @@ def measures(found):
         "seconds_run": _mean(samples, "call_run_seconds"),
         "workers": by("workers"),
         "calls_waiting": one(_PREFIX + "calls_waiting"),
+        "async_calls_pending": one(_PREFIX + "async_calls_pending"),
         "requests": by("requests_total"),
         "builds": by("builds"),
         "builds_waiting": one(_PREFIX + "builds_waiting"),
@@ -76,6 +77,8 @@ def lines(found, known):
         return shown
     calls = _counts(known["calls"], ("succeeded", "failed", "invalid", "refused", "cancelled"), always=2)
     shown.append(("calls", calls + (", %d waiting" % known["calls_waiting"] if known["calls_waiting"] else "")))
+    if known["async_calls_pending"]:
+        shown.append(("async calls", "%d pending" % known["async_calls_pending"]))
     if known["errors"]:
         shown.append(("errors", ", ".join("%s %d" % pair for pair in sorted(known["errors"].items()))))
     if known["seconds_run"] is not None:

@@ -25,6 +25,8 @@ from .services.accounts import Accounts
 from .services.algorithm_access import AlgorithmAccess
 from .services.algorithm_documents import AlgorithmDocuments
 from .services.algorithms import Algorithms
+from .services.async_backlog import Backlog
+from .services.async_calls import AsyncCalls
 from .services.call_errors import CallErrors
 from .services.cipher import Cipher
 from .services.connector_data import ConnectorData
@@ -90,7 +92,10 @@ class Platform:
         self.sandbox = sandbox or detect(settings.sandbox, hidden=[settings.home])
         pool = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
         self.engine: Engine = pool
-        self.invoker = Invoker(self.algorithms, self.engine, self.data, settings)
+        self.call_errors = CallErrors(self.database)
+        self.async_calls = AsyncCalls(self.database, self.call_errors)
+        self.invoker = Invoker(self.algorithms, self.engine, self.data, settings, self.async_calls)
+        self.backlog = Backlog(self.async_calls, self.algorithms, self.invoker, settings)
         self.data.session_is_live = self.invoker.is_live
         self.cipher = Cipher(settings.state / "secrets.key")
         self.secrets = Secrets(self.database, self.cipher, self.recycle)
@@ -124,7 +129,6 @@ class Platform:
         )
         self.connectors = Connectors(self.database, self.cipher, settings.connector_hosts)
         self.stores = DataStores(self.data, ConnectorData(self.connectors, settings.page_size))
-        self.call_errors = CallErrors(self.database)
         self.invoker.first_use = FirstUse(self.algorithms.again, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record
         self.known_calls: KnownCalls | None = None  # of the application over this platform
@@ -139,10 +143,11 @@ class Platform:
         self.algorithms.register_catalog(self.accounts)
         self.management.recover()
         self.publishing.recover()
+        self.backlog.load()
 
     def idle_for(self) -> float:
         """Seconds since anything was done for anybody: calls whose answer nobody awaits, and builds, count too."""
-        if self.invoker.is_busy or self.builds.is_busy:
+        if self.invoker.is_busy or self.async_calls.pending or self.builds.is_busy:
             self.activity.last = time.monotonic()
         return self.activity.idle_for()
 
@@ -156,8 +161,13 @@ class Platform:
         await self.engine.start()
         await self.builds.start()
 
+    def take_up(self) -> None:
+        """Begin with what earlier servers left undone, once the platform answers: algorithms may ask it things."""
+        self.backlog.start()
+
     async def close(self) -> None:
         await self.invoker.drain()
+        await self.async_calls.drain()
         self.repositories.git.close()
         await self.builds.close()
         await self.engine.close()

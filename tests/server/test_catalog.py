@@ -23,7 +23,9 @@ from Algorithmia.server.identity import Identity, KeyPermissions
 from Algorithmia.server.routes.algo import parse_reference
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.algorithms import Algorithms, Resolved
+from Algorithmia.server.services.async_calls import AsyncCalls
 from Algorithmia.server.services.call_documents import CallOptions
+from Algorithmia.server.services.call_errors import CallErrors
 from Algorithmia.server.services.invoke import Invoker
 from Algorithmia.server.settings import Settings
 
@@ -42,7 +44,8 @@ class World:
         self.algorithms = Algorithms(self.database, self.settings)
         self.algorithms.register_catalog(self.accounts)
         self.caller = Identity(self.accounts.ensure_account("caller"), permissions=KeyPermissions.everything())
-        self.invoker = Invoker(self.algorithms, self, None, self.settings)  # type: ignore[arg-type]
+        async_calls = AsyncCalls(self.database, CallErrors(self.database))
+        self.invoker = Invoker(self.algorithms, self, None, self.settings, async_calls)  # type: ignore[arg-type]
         self.invoker.first_use = FirstUse(self.algorithms.again, self, self.settings)
         self.invoker._data = self  # type: ignore[assignment]
         self.asked: list[str] = []

@@ -22,8 +22,10 @@ from Algorithmia.server.identity import Identity, KeyPermissions
 from Algorithmia.server.routes.algo import parse_reference
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.algorithms import Algorithms, Resolved
+from Algorithmia.server.services.async_calls import AsyncCalls
 from Algorithmia.server.services.call_documents import CallOptions
-from Algorithmia.server.services.invoke import ChildCallLimit, Invoker
+from Algorithmia.server.services.call_errors import CallErrors
+from Algorithmia.server.services.invoke import CallDepthLimit, ChildCallLimit, Invoker
 from Algorithmia.server.settings import Settings
 
 EVERYTHING = KeyPermissions.everything()
@@ -311,11 +313,25 @@ class Desk:
     def __init__(self, world: World) -> None:
         self.world = world
         self.engine, self.data = FakeEngine(), FakeData()
-        self.invoker = Invoker(world.algorithms, self.engine, self.data, world.settings)  # type: ignore[arg-type]
+        self.async_calls = AsyncCalls(world.database, CallErrors(world.database))
+        self.invoker = Invoker(
+            world.algorithms,
+            self.engine,  # type: ignore[arg-type]
+            self.data,  # type: ignore[arg-type]
+            world.settings,
+            self.async_calls,
+        )
 
-    async def call(self, identity: Identity, reference: str = "author/Algo", body: bytes = b"1", **options: Any) -> Any:
+    async def call(
+        self,
+        identity: Identity,
+        reference: str = "author/Algo",
+        body: bytes = b"1",
+        request_id: str = "req-1",
+        **options: Any,
+    ) -> Any:
         resolved = await self.invoker.admit(parse_reference(reference.encode()), identity)
-        answer = await self.invoker.invoke(resolved, identity, CallOptions(**options), "json", body, "req-1")
+        answer = await self.invoker.invoke(resolved, identity, CallOptions(**options), "json", body, request_id)
         return json.loads(answer.body) if answer.media_type == "application/json" else answer
 
     async def start(self, identity: Identity, **options: Any) -> asyncio.Task[Any]:
@@ -473,6 +489,26 @@ def test_a_tree_makes_a_limited_number_of_calls(world: World) -> None:
     at_desk(world, test)
 
 
+def test_a_chain_of_calls_has_a_limited_length(world: World) -> None:
+    world.settings.max_call_depth = 3
+
+    async def test(desk: Desk) -> None:
+        desk.engine.gate.clear()
+        running = [await desk.start(world.author)]
+        for _ in range(2):
+            running.append(await desk.start(desk.engine.calls[-1].session))
+        for options in ({}, {"output": "void"}):
+            with pytest.raises(CallDepthLimit, match="number 3 in a chain.*max-call-depth") as problem:
+                await desk.call(desk.engine.calls[-1].session, **options)
+            assert problem.value.status == 400
+        running.append(await desk.start(desk.engine.calls[0].session))
+        desk.engine.gate.set()
+        await asyncio.gather(*running)
+        assert desk.invoker._trees == {} and desk.async_calls.pending == 0
+
+    at_desk(world, test)
+
+
 def test_pipeline_enabled(world: World) -> None:
     algorithm_id = world.add_algorithm("Alone", pipeline_enabled=False)
     world.add_version(algorithm_id, "0.1.0", "public")
@@ -533,12 +569,25 @@ def test_shutdown_does_not_wait_for_ever(world: World) -> None:
     at_desk(world, test)
 
 
-def test_void_failures_are_nobodys_error(world: World) -> None:
+def test_void_failures_are_in_the_list_of_errors(world: World) -> None:
     async def test(desk: Desk) -> None:
-        for outcome in (CallFailure("boom"), InvalidInput("bad")):
+        outcomes = (CallFailure("boom"), InvalidInput("bad"), ValueError("a defect of the platform"))
+        for number, outcome in enumerate(outcomes):
             desk.engine.outcome = outcome
-            await desk.call(world.author, output="void")
+            await desk.call(world.author, output="void", request_id=f"req-{number}")
+            await asyncio.wait(desk.invoker._background)
         await desk.invoker.drain()
+        await desk.async_calls.drain()
+        assert desk.async_calls.pending == 0
+        with world.database.read() as connection:
+            assert connection.execute(sa.select(schema.async_calls)).all() == []
+            rows = connection.execute(sa.select(schema.call_errors)).all()
+        found = {(row.request_id, row.error_type, json.loads(row.error)[0]) for row in rows}
+        assert found == {
+            ("req-0", "AlgorithmError", "boom"),
+            ("req-1", "InputError", "bad"),
+            ("req-2", "SystemError", "internal server error"),
+        }
 
     at_desk(world, test)
 

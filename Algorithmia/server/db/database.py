@@ -51,7 +51,13 @@ class Database:
             raise ValueError("an in-memory SQLite database cannot be shared between threads; name a file")
         options: dict[str, Any] = {} if self.is_sqlite else {"pool_pre_ping": True}
         # Requests are bounded by the thread pool; a second, smaller bound here could only time out.
-        self._engine = sa.create_engine(self.url, pool_size=_READERS, max_overflow=-1, **options)
+        self._engine = sa.create_engine(
+            self.url,
+            pool_size=_READERS,
+            max_overflow=-1,
+            hide_parameters=True,  # errors go to the log, and rows hold what callers sent
+            **options,
+        )
         self._writes = self._engine
         self._writer: AbstractContextManager[Any] = nullcontext()
         if self.is_sqlite:

@@ -23,6 +23,7 @@ async def health(request: Request) -> Response:
             "address": platform.address,
             "uptime": round(time.time() - activity.started_at, 3),
             "requests": {"in_flight": activity.in_flight, "total": activity.total},
+            "async_calls": {"pending": platform.async_calls.pending},
             "engine": engine,
             "sandbox": engine.get("sandbox", "none"),
         },

@@ -55,6 +55,11 @@ def _calls(shown: Exposition, platform: Platform) -> None:
         ("run", "Seconds that algorithms ran for a call.", meter.running),
     ):
         shown.histogram(f"algorithmia_call_{name}_seconds", help, BOUNDS, histogram.counts, histogram.total)
+    shown.gauge(
+        "algorithmia_async_calls_pending",
+        "Async calls that have been acknowledged and have not ended.",
+        [({}, platform.async_calls.pending)],
+    )
     if meter.by_algorithm:
         shown.counter(
             "algorithmia_algorithm_calls_total",

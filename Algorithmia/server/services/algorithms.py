@@ -77,6 +77,7 @@ class _Record:
     settings: dict[str, Any]
     versions: dict[versions.Number, _Version]
     commits: dict[str, tuple[Build, dict[str, Any]]]
+    builds: dict[str, tuple[Build, dict[str, Any], bool]]
     resolved: dict[tuple[str, bool], Resolved] = field(default_factory=dict)
 
 
@@ -112,6 +113,18 @@ class Algorithms:
             if len(record.resolved) < _CACHE_SIZE:
                 record.resolved[reference.version, is_owner] = resolved
         return resolved
+
+    async def pinned(self, algorithm_id: str, build_id: str, version: str, caller_id: str) -> Resolved | None:
+        """What was once resolved to a build, whatever the caller's name for it means now; None if the build is gone.
+
+        caller_id  account id of the caller, who was allowed to call it then
+        """
+        key = ("", algorithm_id)
+        record = self._cache.get(key) or await run_in_threadpool(self._load, key)
+        if record is None or build_id not in record.builds:
+            return None
+        build, settings, needs_build = record.builds[build_id]
+        return _resolved(record, build, settings, version, record.account_id == caller_id, needs_build)
 
     async def again(self, resolved: Resolved, identity: Identity) -> Resolved:
         """What the same version means now. Raises as `resolve` does."""
@@ -189,6 +202,9 @@ class Algorithms:
             },
             commits={
                 build.commit_sha: (made[build.id], settings_of[build.id]) for build in build_rows if build.id in built
+            },
+            builds={
+                build.id: (made[build.id], settings_of[build.id], build.id not in built) for build in build_rows
             },
         )
         # An answer from before a change must not outlive it.

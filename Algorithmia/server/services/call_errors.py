@@ -36,7 +36,13 @@ class CallErrors:
         self._writing: asyncio.Future[None] | None = None
 
     def record(self, call: Call, resolved: Resolved, failure: CallFailure) -> None:
-        """Keep that `call` failed. The input is kept only if it is the owner's own."""
+        """Keep that `call` failed."""
+        self._pending.append(self.entry_of(call, resolved, failure))
+        self._start()
+
+    @staticmethod
+    def entry_of(call: Call, resolved: Resolved, failure: CallFailure) -> dict[str, Any]:
+        """The row that says that `call` failed. The input is kept only if it is the owner's own."""
         caller = call.session.account.id
         shown = ""
         if caller == resolved.owner_account_id:
@@ -44,20 +50,7 @@ class CallErrors:
                 shown = f"({len(call.body)} bytes)"
             else:
                 shown = _plain(call.body[: 4 * _MAX_INPUT].decode("utf-8", "replace"))[:_MAX_INPUT]
-        self._pending.append(
-            {
-                "id": new_id(),
-                "algorithm_id": call.build.algorithm_id,
-                "caller_id": caller,
-                "request_id": call.request_id,
-                "version": resolved.version,
-                "input": shown,
-                "error": _encode([failure.message[:_MAX_MESSAGE], (failure.stacktrace or "")[-_MAX_TRACE:]]),
-                "error_type": _plain(failure.error_type)[:128],
-                "created_at": now_ms(),
-            }
-        )
-        self._start()
+        return entry(call.build.algorithm_id, caller, call.request_id, resolved.version, failure, shown)
 
     async def drain(self) -> None:
         """Write what is still to be written."""
@@ -130,21 +123,50 @@ class CallErrors:
             self._start()
 
     def _write(self, batch: list[dict[str, Any]]) -> None:
-        errors, algorithms = schema.call_errors, schema.algorithms
-        ids = {row["algorithm_id"] for row in batch}
         with self._database.write() as connection:
-            known = set(connection.execute(sa.select(algorithms.c.id).where(algorithms.c.id.in_(ids))).scalars())
-            rows = [row for row in batch if row["algorithm_id"] in known]
-            if not rows:
-                return
-            connection.execute(errors.insert(), rows)
-            connection.execute(errors.delete().where(errors.c.created_at < now_ms() - _KEPT_MS))
-            for algorithm_id in known:
-                mine = errors.c.algorithm_id == algorithm_id
-                newest = (
-                    sa.select(errors.c.id).where(mine).order_by(errors.c.created_at.desc(), errors.c.id).limit(_KEPT)
-                )
-                connection.execute(errors.delete().where(mine, errors.c.id.not_in(newest)))
+            self.write(connection, batch)
+
+    @staticmethod
+    def write(connection: sa.Connection, batch: list[dict[str, Any]]) -> None:
+        """Store `batch`, made by `entry`, in the transaction of `connection`, and forget what is too old or too much.
+
+        Blocks. What is about algorithms and accounts that have gone is left out.
+        """
+        errors = schema.call_errors
+        if not batch:
+            return
+        known = _existing(connection, schema.algorithms, {row["algorithm_id"] for row in batch})
+        callers = _existing(connection, schema.accounts, {row["caller_id"] for row in batch})
+        rows = [row for row in batch if row["algorithm_id"] in known and row["caller_id"] in callers]
+        if not rows:
+            return
+        connection.execute(errors.insert(), rows)
+        connection.execute(errors.delete().where(errors.c.created_at < now_ms() - _KEPT_MS))
+        for algorithm_id in known:
+            mine = errors.c.algorithm_id == algorithm_id
+            newest = sa.select(errors.c.id).where(mine).order_by(errors.c.created_at.desc(), errors.c.id).limit(_KEPT)
+            connection.execute(errors.delete().where(mine, errors.c.id.not_in(newest)))
+
+
+def entry(
+    algorithm_id: str, caller_id: str, request_id: str, version: str, failure: CallFailure, shown: str = ""
+) -> dict[str, Any]:
+    """The row of one failed call; `shown` is what may be seen of its input."""
+    return {
+        "id": new_id(),
+        "algorithm_id": algorithm_id,
+        "caller_id": caller_id,
+        "request_id": request_id,
+        "version": version,
+        "input": shown,
+        "error": _encode([failure.message[:_MAX_MESSAGE], (failure.stacktrace or "")[-_MAX_TRACE:]]),
+        "error_type": _plain(failure.error_type)[:128],
+        "created_at": now_ms(),
+    }
+
+
+def _existing(connection: sa.Connection, table: sa.Table, ids: set[str]) -> set[str]:
+    return set(connection.execute(sa.select(table.c.id).where(table.c.id.in_(ids))).scalars())
 
 
 def _document(row: Any, reader: str | None) -> dict[str, Any]:

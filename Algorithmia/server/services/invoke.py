@@ -21,6 +21,7 @@ from ..request_ids import new_uuid
 from ..settings import Settings
 from . import call_documents
 from .algorithms import Algorithms, Reference, Resolved
+from .async_calls import AsyncCalls, Earlier
 from .call_documents import VOID, Answer, CallOptions, Circumstances
 from .call_meter import CallMeter
 from .data import HostedData
@@ -40,6 +41,10 @@ class ChildCallLimit(ApiProblem):
     status = 429
 
 
+class CallDepthLimit(ApiProblem):
+    """400: algorithms call each other in too long a chain; waiting doesn't help."""
+
+
 class _Tree:
     """One call from outside and the calls below it."""
 
@@ -55,11 +60,14 @@ class _Tree:
 class Invoker:
     """Runs calls on an engine."""
 
-    def __init__(self, algorithms: Algorithms, engine: Engine, data: HostedData, settings: Settings) -> None:
+    def __init__(
+        self, algorithms: Algorithms, engine: Engine, data: HostedData, settings: Settings, async_calls: AsyncCalls
+    ) -> None:
         self._algorithms = algorithms
         self._engine = engine
         self._data = data
         self._settings = settings
+        self._async_calls = async_calls
         self._trees: dict[str, _Tree] = {}
         self._in_flight: dict[str, int] = {}  # calls from outside, by account
         self._background: set[asyncio.Future[None]] = set()
@@ -68,13 +76,18 @@ class Invoker:
         # Sees to it that a bundled algorithm is built when it is first called.
         self.first_use: FirstUse[Resolved] | None = None
         self.meter = CallMeter(settings.metrics_algorithms)
-        # Told of every call whose algorithm failed.
+        # Told of every call whose algorithm failed while its caller waited.
         self.on_failure: Callable[[Call, Resolved, CallFailure], None] | None = None
 
     @property
     def is_busy(self) -> bool:
         """Whether anything runs that no open request stands for."""
         return bool(self._background)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the platform is about to stop: calls that can wait for the next start are not begun any more."""
+        return self._is_draining or self._drain_by is not None
 
     async def admit(self, reference: Reference, identity: Identity, origin: str | None = None) -> Resolved:
         """The build that `identity` calls by `reference`, once it is clear that it may.
@@ -120,22 +133,30 @@ class Invoker:
 
         notes  gets how the call ended, for the log: outcome, queued, duration, error_type
 
-        Raises TooManyRequests and ChildCallLimit, before anything has run, and BadRequest for input that isn't what its
-        content type says.
+        One that nobody waits for is on disk before it is answered, and runs again at the next start if need be.
+
+        Raises TooManyRequests, ChildCallLimit, CallDepthLimit, and Unavailable before anything has run, and BadRequest
+        for input that isn't what its content type says.
         """
         began = time.perf_counter()
         if notes is None:
             notes = {}
         try:
-            tree = self._enter(identity)
+            tree = self._enter(identity, resolved.build)
         except ApiProblem as problem:
             self.meter.ended_badly(resolved.build, problem, 0.0, notes)
             raise
         session = self._session(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
         call = Call(resolved.build, content_type, body, options.timeout, session, request_id, options.stdout)
         if options.output == VOID:
+            try:
+                await self._async_calls.accept(call, resolved)
+            except BaseException as problem:
+                self._leave(tree, identity)
+                self.meter.ended_badly(resolved.build, problem, 0.0, notes)
+                raise
             later = self._run_unattended(call, resolved, tree, identity, dict(notes))
-            self._keep(asyncio.get_running_loop().create_task(later))
+            self.keep(asyncio.get_running_loop().create_task(later))
             notes["outcome"] = "accepted"
             return call_documents.accepted(request_id)
         try:
@@ -151,6 +172,21 @@ class Invoker:
         if result is None:
             return call_documents.failure(failure, about)
         return call_documents.success(result, about)
+
+    async def run_again(self, earlier: Earlier, resolved: Resolved, body: bytes) -> None:
+        """Run a call that nobody waits for once more, as the root of a tree of its own. No limit refuses it."""
+        identity = Identity(Account(earlier.account_id, earlier.username), key_id=earlier.key_id)
+        tree = self._new_tree(earlier.account_id)
+        tree.active += 1
+        session = self._session(
+            resolved.build, resolved.owner_account_id, resolved.settings, identity, tree, earlier.depth
+        )
+        call = Call(
+            resolved.build, earlier.content_type, body, earlier.timeout, session, earlier.request_id, wants_output=False
+        )
+        algorithm = f"{resolved.build.owner}/{resolved.build.name}/{resolved.version}"
+        notes = {"algorithm": algorithm, "attempt": earlier.attempts + 1}
+        await self._run_unattended(call, resolved, tree, identity, notes)
 
     async def warm(self, build: Build, owner: Account, settings: Mapping[str, object]) -> str:
         """Start a worker of `build` for its `owner`, as a call of theirs would; what it printed while it loaded.
@@ -204,16 +240,31 @@ class Invoker:
     async def _run_unattended(
         self, call: Call, resolved: Resolved, tree: _Tree, identity: Identity, notes: dict[str, Any]
     ) -> None:
-        """Run a call whose answer nobody gets; a line of the log says how it ended."""
+        """Run a call whose answer nobody gets; a line of the log, and the list of errors, say how it ended."""
+        failure = None
         try:
             await self._run(call, resolved, identity, notes)
-        except InvalidInput:
-            pass
+        except asyncio.CancelledError:
+            self._async_calls.left(call.request_id)
+            raise
+        except InvalidInput as problem:
+            failure = CallFailure(str(problem), "InputError")
         except CallFailure as problem:
-            self._failed(call, resolved, problem)
+            failure = problem
+        except ApiProblem as problem:
+            failure = CallFailure(problem.message, "SystemError")
+        except Exception:
+            log.exception("an async call failed", extra={"request_id": call.request_id})
+            failure = CallFailure("internal server error", "SystemError")
         finally:
             self._leave(tree, identity)
             log.info("unattended call", extra={"request_id": call.request_id, **notes})
+        if failure is None:
+            self._async_calls.ended(call.request_id)
+        elif self.is_ending and (failure.error_type == "SystemError" or resolved.needs_build):
+            self._async_calls.left(call.request_id)  # the platform's end is the reason, or may be
+        else:
+            self._async_calls.failed(call, resolved, failure)
 
     def _failed(self, call: Call, resolved: Resolved, problem: CallFailure) -> None:
         if self.on_failure is not None:
@@ -221,36 +272,51 @@ class Invoker:
 
     # -- call trees ---------------------------------------------------------------------------------------------
 
-    def _enter(self, identity: Identity) -> _Tree:
-        """Count one more call of `identity`; its tree.
+    def _enter(self, identity: Identity, build: Build) -> _Tree:
+        """Count one more call of `identity`, of `build`; its tree.
 
-        Raises Unavailable, TooManyRequests, ChildCallLimit, NotAuthenticated.
+        Raises Unavailable, TooManyRequests, ChildCallLimit, CallDepthLimit, NotAuthenticated.
         """
         if self._is_draining:
             raise Unavailable("the platform is shutting down")
-        account_id = identity.account.id
         if identity.call is None:
-            running = self._in_flight.get(account_id, 0)
+            running = self._in_flight.get(identity.account.id, 0)
             limit = self._settings.max_concurrent_calls
             if running >= limit:
                 raise TooManyRequests(
                     f"account {identity.account.username} has {running} calls in flight and the limit is {limit}; "
                     "try again when one has ended"
                 )
-            self._in_flight[account_id] = running + 1
-            tree = _Tree(account_id, new_uuid())
-            self._trees[tree.session_id] = tree
+            tree = self._new_tree(identity.account.id)
         else:
-            found = self._trees.get(identity.call.session_id)
-            if found is None:
-                raise NotAuthenticated("the call that this session key was made for has ended")
-            tree = found
-            if tree.children >= self._settings.max_child_calls:
-                raise ChildCallLimit(
-                    f"the algorithms below one call may make {self._settings.max_child_calls} calls, and they have"
-                )
+            tree = self._tree_of(identity.call, build)
             tree.children += 1
         tree.active += 1
+        return tree
+
+    def _new_tree(self, account_id: str) -> _Tree:
+        """The tree of one more call from outside, which counts as in flight."""
+        self._in_flight[account_id] = self._in_flight.get(account_id, 0) + 1
+        tree = _Tree(account_id, new_uuid())
+        self._trees[tree.session_id] = tree
+        return tree
+
+    def _tree_of(self, caller: CallContext, build: Build) -> _Tree:
+        """The tree of the call `caller`, in which it may call `build`. Raises as `_enter` does."""
+        tree = self._trees.get(caller.session_id)
+        if tree is None:
+            raise NotAuthenticated("the call that this session key was made for has ended")
+        if caller.depth >= self._settings.max_call_depth:
+            raise CallDepthLimit(
+                f"algo://{build.owner}/{build.name} is not called: the call of algo://{caller.owner}/{caller.name} is "
+                f"number {caller.depth} in a chain of algorithms that call each other, and no chain may have more than "
+                f"{self._settings.max_call_depth}. See to it that the recursion ends sooner, or ask the operator for a "
+                "larger --max-call-depth"
+            )
+        if tree.children >= self._settings.max_child_calls:
+            raise ChildCallLimit(
+                f"the algorithms below one call may make {self._settings.max_child_calls} calls, and they have"
+            )
         return tree
 
     def _leave(self, tree: _Tree, identity: Identity) -> None:
@@ -271,23 +337,30 @@ class Invoker:
         if self._data.has_session_files(tree.account_id, tree.session_id):
             # Off the response's path.
             end = self._data.end_session
-            self._keep(asyncio.get_running_loop().run_in_executor(None, end, tree.account_id, tree.session_id))
+            self.keep(asyncio.get_running_loop().run_in_executor(None, end, tree.account_id, tree.session_id))
 
     def _session(
-        self, build: Build, owner_account_id: str, settings: Mapping[str, object], identity: Identity, tree: _Tree
+        self,
+        build: Build,
+        owner_account_id: str,
+        settings: Mapping[str, object],
+        identity: Identity,
+        tree: _Tree,
+        depth: int = 0,
     ) -> Identity:
-        """As whom the algorithm acts: its caller, within this call."""
+        """As whom the algorithm acts: its caller, within this call. `depth` 0: one more than its caller's."""
         context = CallContext(
             session_id=tree.session_id,
             algorithm_owner=owner_account_id,
             owner=build.owner,
             name=build.name,
-            depth=1 if identity.call is None else identity.call.depth + 1,
+            depth=depth or (1 if identity.call is None else identity.call.depth + 1),
             pipeline_enabled=settings.get("pipeline_enabled") is not False,
         )
         return Identity(identity.account, SESSION_KEY, identity.key_id, _SESSION_PERMISSIONS, context)
 
-    def _keep(self, task: asyncio.Future[None]) -> None:
+    def keep(self, task: asyncio.Future[None]) -> None:
+        """`drain` waits for `task`, and cancels it when the time is up; until then the platform is busy."""
         self._background.add(task)
         task.add_done_callback(self._background_done)
 
