@@ -17,7 +17,6 @@ from .db.database import Database
 from .engine.base import Engine
 from .engine.pool import LocalPool
 from .engine.sandbox import Sandbox, detect
-from .git.hosting import Hosting
 from .git.repositories import Repositories
 from .git.smart_http import Bridge
 from .languages import Languages
@@ -33,6 +32,7 @@ from .services.connector_data import ConnectorData
 from .services.connectors import Connectors
 from .services.data import HostedData
 from .services.data_store import DataStores
+from .services.git_hosting import Hosting
 from .services.invoke import Invoker
 from .services.management import Management
 from .services.publishing import Publishing

@@ -29,13 +29,13 @@ from Algorithmia.server.connections import BoundedConnection
 from Algorithmia.server.db import schema
 from Algorithmia.server.db.database import Database
 from Algorithmia.server.db.values import new_id, now_ms
-from Algorithmia.server.git.hosting import Hosting
 from Algorithmia.server.git.repositories import Repositories
 from Algorithmia.server.git.smart_http import Bridge
 from Algorithmia.server.identity import STANDARD_KEY, Account, KeyPermissions
 from Algorithmia.server.routes import git
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.algorithm_access import AlgorithmAccess
+from Algorithmia.server.services.git_hosting import Hosting
 from Algorithmia.server.settings import Settings
 
 _numbers = itertools.count(1)

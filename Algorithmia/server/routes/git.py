@@ -16,9 +16,9 @@ from starlette.responses import Response
 
 from ..app import Route, platform_of
 from ..errors import ApiProblem, BadRequest, NotAuthenticated, NotFound, UnsupportedMediaType
-from ..git.push import announce_to
 from ..git.smart_http import RECEIVE_PACK, SERVICES, Exchange, refusal
 from ..identity import Identity
+from .pushes import announce_to
 
 _NAME = rb"[A-Za-z][A-Za-z0-9_]{0,63}"
 _PART = rb"(?:0|[1-9][0-9]{0,8})"

@@ -10,9 +10,9 @@ from starlette.concurrency import run_in_threadpool
 
 from ..builds.records import FAILED, SUCCEEDED
 from ..errors import ApiProblem
+from ..git.news import Update
+from ..git.repositories import BRANCH
 from ..services.algorithm_access import Viewed
-from .news import Update
-from .repositories import BRANCH
 
 if TYPE_CHECKING:
     from ..platform import Platform

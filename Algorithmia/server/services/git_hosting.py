@@ -13,12 +13,12 @@ from .. import catalog
 from ..db import schema
 from ..db.database import Database
 from ..errors import Code, NotAuthorized, NotFound
+from ..git.repositories import Repositories
+from ..git.sources import directory_contents
 from ..identity import STANDARD_KEY, Identity
-from ..services import versions
-from ..services.algorithm_access import AlgorithmAccess, Viewed, require_owner, require_source
-from ..services.algorithm_settings import PUBLIC
-from .repositories import Repositories
-from .sources import directory_contents
+from . import versions
+from .algorithm_access import AlgorithmAccess, Viewed, require_owner, require_source
+from .algorithm_settings import PUBLIC
 
 # A commit's id covers its time: bundled sources have the same id on every platform.
 _CATALOG_TIME = 1_600_000_000
