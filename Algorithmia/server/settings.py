@@ -94,6 +94,11 @@ class Settings:
     max_scratch_bytes: int = _setting(
         1024 * MIB, "what an algorithm's process may write to its /tmp", "ALGORITHMIA_MAX_SCRATCH_BYTES"
     )
+    max_memory_bytes: int = _setting(
+        4096 * MIB,
+        "memory of an algorithm's process, or of a command of a build, with all that it starts; 0 is no limit",
+        "ALGORITHMIA_MAX_MEMORY_BYTES",
+    )
     max_builds: int = _setting(2, "builds that run at once; others wait", "ALGORITHMIA_MAX_BUILDS")
     build_timeout: float = _setting(1800.0, "how long a build may take", "ALGORITHMIA_BUILD_TIMEOUT")
     max_build_bytes: int = _setting(

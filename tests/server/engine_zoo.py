@@ -16,7 +16,7 @@ from Algorithmia.server.auth import SessionKeys
 from Algorithmia.server.builds.runtimes import Runtimes
 from Algorithmia.server.engine.base import Build, Call, CallFailure, ContentType, NetworkAccess, Result
 from Algorithmia.server.engine.pool import LocalPool
-from Algorithmia.server.engine.sandbox import NoSandbox, Sandbox, Unconfined, detect
+from Algorithmia.server.engine.sandbox import Sandbox, Unconfined, detect
 from Algorithmia.server.identity import Account, CallContext, Identity
 from Algorithmia.server.languages.python3.language import own_runtime
 from Algorithmia.server.settings import Settings
@@ -179,7 +179,7 @@ class Keeper:
         self.settings = Settings(home=home / "home", **settings)
         self.sessions = SessionKeys()
         self.runtimes = Runtimes(self.settings.state)
-        self.pool = LocalPool(self.settings, "http://127.0.0.1:9", self.sessions, self.sandbox)
+        self.pool = LocalPool(self.settings, "http://127.0.0.1:9009", self.sessions, self.sandbox)
         # Not when a test first calls: this copies the SDK.
         self.runtime = self.runtimes.located(own_runtime())
         self.network: NetworkAccess = "full"
@@ -274,10 +274,11 @@ def processes_with(mark: str) -> list[int]:
 
 @functools.cache
 def _bubblewrap() -> Sandbox | str:
-    try:
-        return detect("require")
-    except NoSandbox as problem:
-        return str(problem)
+    found = detect("auto")
+    if found.name != "bubblewrap":
+        return "bubblewrap doesn't work here"
+    found.load_filter(True)
+    return found
 
 
 def sandbox_called(name: str) -> Sandbox:

@@ -289,7 +289,7 @@ def test_environment_is_built_from_scratch(tmp_path: Path, monkeypatch: pytest.M
         assert seen["env"].pop("TMPDIR") == home
         assert seen["env"].pop("ALGORITHMIA_HOME").startswith(home)
         assert seen["env"].pop("ALGORITHMIA_API_KEY").startswith("sim")
-        assert seen["env"].pop("ALGORITHMIA_API") == "http://127.0.0.1:9"
+        assert seen["env"].pop("ALGORITHMIA_API") == "http://127.0.0.1:9009"
         assert seen["env"].pop("PATH").split(":")[0] == os.path.dirname(own_runtime().command[0])
         rest = set(seen["env"]) - set(own_runtime().environment)
         assert rest <= {"LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "LC_CTYPE"}
@@ -309,7 +309,7 @@ def test_environment_is_built_from_scratch(tmp_path: Path, monkeypatch: pytest.M
 def test_the_client_inside_is_the_platforms(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
         address, key = await keeper("client")
-        assert address == "http://127.0.0.1:9"
+        assert address == "http://127.0.0.1:9009"
         # Bound only while a call runs.
         assert keeper.sessions.find(key) is None
 

@@ -337,7 +337,7 @@ def test_secrets_are_variables_of_workers_that_start_later(tmp_path: Path) -> No
     async def test(keeper: Keeper) -> None:
         keeper.pool.secrets_of = secrets_of
         seen = (await keeper("environment"))["env"]
-        assert (seen["TOKEN"], seen["ALGORITHMIA_API"]) == ("first", "http://127.0.0.1:9")
+        assert (seen["TOKEN"], seen["ALGORITHMIA_API"]) == ("first", "http://127.0.0.1:9009")
         assert seen["HOME"] != "/elsewhere"
         secrets["TOKEN"] = "second"
         assert (await keeper("environment"))["env"]["TOKEN"] == "first"

@@ -288,7 +288,7 @@ def test_surroundings(tmp_path: Path) -> None:
         assert seen["HOME"] == seen["TMPDIR"]
         assert seen["ALGORITHMIA_OUTPUT_FIFO"] == os.path.join(seen["HOME"], "algoout")
         assert (seen["HOME"] == "/tmp") is is_private
-        assert (seen["ALGORITHMIA_API"], seen["LANG"]) == ("http://127.0.0.1:9", "C.UTF-8")
+        assert (seen["ALGORITHMIA_API"], seen["LANG"]) == ("http://127.0.0.1:9009", "C.UTF-8")
         assert seen["ALGORITHMIA_API_KEY"].startswith("sim")
 
     with_runner(tmp_path, test)

@@ -339,9 +339,6 @@ for line in sys.stdin:
                     return
                 targets = [["127.0.0.1", other.getsockname()[1]], ["192.0.2.1", 80], f"@{abstract}"]
                 assert await keeper("connects", targets) == ["ECONNREFUSED", "ENETUNREACH", "ECONNREFUSED"]
-                keeper.network = "full"
-                assert await keeper("connects", targets[:1] + targets[2:]) == ["done", "done"]
-                keeper.network = "isolated"
                 assert await keeper("asks", "/again") == [address, "you asked for /again"]
         # Once the worker has ended, its socket is closed.
         for worker in tuple(keeper.pool._processes):
@@ -454,6 +451,7 @@ def run(script: str, directory: Path, **options: Any) -> subprocess.CompletedPro
         ("/bin/sh", "-c", script), confinement, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     output, _ = process.communicate(timeout=60)
+    process.dispose()
     return subprocess.CompletedProcess([], Keeper.sandbox.status(process.returncode), output)
 
 
@@ -503,7 +501,7 @@ def test_what_is_not_lent_is_not_writable_even_where_the_directory_is_bound(tmp_
 
 def test_limits(tmp_path: Path) -> None:
     Keeper.sandbox.lend(tmp_path)
-    limits = Limits(open_files=50, file_size=MIB, cpu_seconds=1, memory=200 * MIB)
+    limits = Limits(open_files=50, file_size=MIB, cpu_seconds=1, address_space=200 * MIB)
     script = "ulimit -n; ulimit -v; ulimit -c; dd if=/dev/zero of=big bs=64k count=32 2>/dev/null"
     done = run(script, tmp_path, limits=limits)
     assert done.stdout.split()[:3] == [b"50", b"204800", b"0"]

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 
+from ..engine.process import Process
 from ..engine.sandbox import Confinement, Limits, Sandbox
 from ..languages.base import BuildProblem, Environment, Step
 from ..settings import MIB, Settings
@@ -109,12 +109,18 @@ class Commands:
                 open_files=4096,
                 file_size=self._settings.max_build_bytes or 0,
                 cpu_seconds=int(self._settings.build_timeout) * 4,
+                memory=self._settings.max_memory_bytes,
                 scratch=self._settings.max_scratch_bytes,
             ),
         )
-        status = await self._execute(step.command, confinement, measured, cache, log)
+        status, why = await self._execute(step.command, confinement, measured, cache, log)
         if status:
             reason = f"exit status {status}" if status > 0 else _signal_name(-status)
+            if why == "memory":
+                reason += f", having needed more than {self._settings.max_memory_bytes // MIB} MiB of memory"
+                reason += " (--max-memory-bytes)"
+            elif why == "network":
+                reason = "no network: it could not be given one"
             raise BuildProblem(f"{step.title}: failed with {reason}; what it printed is above")
 
     @contextlib.asynccontextmanager
@@ -164,7 +170,7 @@ class Commands:
         measured: tuple[Path, ...],
         cache: Path,
         log: BuildLog,
-    ) -> int:
+    ) -> tuple[int, str]:
         loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -188,7 +194,7 @@ class Commands:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it left behind, too
             try:
-                await whole(run_in_threadpool(process.wait))
+                why = await whole(run_in_threadpool(_gone, process))
             finally:
                 loop.remove_reader(reading)
                 try:
@@ -196,7 +202,7 @@ class Commands:
                 finally:  # the log may be on a full disk
                     os.close(reading)
         await self.check_size(measured)
-        return self._sandbox.status(process.returncode)
+        return self._sandbox.status(process.returncode), why
 
     async def check_size(self, paths: tuple[Path, ...]) -> None:
         """Raises BuildProblem if `paths` together hold more than a build may."""
@@ -246,7 +252,15 @@ def _read(descriptor: int, log: BuildLog, reads: int = 1) -> None:
         log.feed(data)
 
 
-async def _end_of(process: subprocess.Popen[bytes]) -> None:
+def _gone(process: Process) -> str:
+    """Wait for the process's end and remove what belonged to it; what it had none left of."""
+    process.wait()
+    why = process.why()
+    process.dispose()
+    return why
+
+
+async def _end_of(process: Process) -> None:
     """Returns when `process` has ended; it is not reaped yet, so its id is still its own."""
     loop = asyncio.get_running_loop()
     try:
@@ -282,4 +296,4 @@ def _signal_name(number: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-    return name + (" (perhaps for lack of memory)" if number == signal.SIGKILL else "")
+    return name

@@ -1,8 +1,9 @@
 """`Sandbox` by bubblewrap: a process sees the system's programs, what it was given, a private /tmp, and nothing else.
 
-It has process ids, host name, semaphores and, unless it may use the network, a loopback of its own; when the process or
-the server ends, everything that it started ends with it, however well hidden. A server that runs as root gives each
-process a user of its own as well; any other server's processes keep its user, in a user namespace without any rights.
+It has process ids, host name, semaphores and a network of its own, from which it reaches the internet if it may
+(`network.py`); when the process or the server ends, everything that it started ends with it, however well hidden. A
+server that runs as root gives each process a user of its own as well; any other server's processes keep its user, in a
+user namespace without any rights.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import ownership
+from .cgroups import Groups
+from .process import Process, start
 from .sandbox import SETPRIV, Confinement, Limits, NoSandbox, is_unsafe, limited
+from .watchdog import Watchdog
 
 log = logging.getLogger("algorithmia.engine")
 
@@ -31,8 +35,8 @@ _ENV = "/usr/bin/env"
 # What programs look for in /etc. Nothing with secrets in it; people's names and machine names neither.
 _ETC = (
     "alternatives", "ca-certificates", "fonts", "host.conf", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "localtime", "magic", "maven", "mime.types", "nsswitch.conf", "os-release", "pki", "protocols", "R", "resolv.conf",
-    "services", "ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "timezone",
+    "localtime", "magic", "maven", "mime.types", "nsswitch.conf", "os-release", "pki", "protocols", "R", "services",
+    "ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
 _ETC_PATTERNS = ("java-*",)
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -43,6 +47,7 @@ _FIRST_USER, _USERS = 1_900_000_000, 1_000_000
 _LOW_FIRST_USER, _LOW_USERS = 61_184, 4_000
 
 _PROBE_TIME = 10.0
+_PROBE_LIMITS = Limits(scratch=4096)
 
 
 class Bubblewrap:
@@ -50,6 +55,7 @@ class Bubblewrap:
 
     program  the bwrap to use
     hidden   directories that no process may see, even where they lie inside one that it may
+    groups   where the control groups of processes are made
     """
 
     name = "bubblewrap"
@@ -57,8 +63,13 @@ class Bubblewrap:
     parent = 1  # bubblewrap's own, in the process's namespace
     generations = 2  # below bubblewrap inside, and the one outside
 
-    def __init__(self, program: str, hidden: Iterable[Path] = ()) -> None:
+    def __init__(self, program: str, hidden: Iterable[Path] = (), groups: Groups | None = None) -> None:
         self.program = program
+        self.memory = "cgroup" if groups is not None else "watchdog"
+        self.network = "shared"
+        self._slirp = ""
+        self._groups = groups
+        self._watchdog = Watchdog()
         self._hidden = tuple({name for path in hidden for name in (os.path.abspath(path), os.path.realpath(path))})
         self._is_root = os.geteuid() == 0
         # Older kernels count all processes of a user, in whatever namespace they are.
@@ -67,6 +78,7 @@ class Bubblewrap:
         self._builder = first
         self._workers = itertools.cycle(range(first + 1, first + count))
         self._system = tuple(_system_mounts())
+        self._resolver = _resolver_mount()
         self._filter = _Filter()
 
     def start(
@@ -76,7 +88,7 @@ class Bubblewrap:
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
         stderr: int = subprocess.DEVNULL,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """See `Sandbox.start`."""
         user, limits = os.geteuid(), confinement.limits
         if not self._counts_apart:
@@ -95,10 +107,22 @@ class Bubblewrap:
             users = give(f"algo:x:{user}:{user}::/tmp:/bin/sh\n".encode())
             groups = give(f"algo:x:{user}:\n".encode())
             arguments = [*self._namespaces(confinement), *self._mounts(confinement)]
+            descriptors = [users, groups]
+            link = None
+            if confinement.network and self._slirp:
+                from . import network
+
+                link = network.Link()
+                stack.callback(link.handed_over)
+                descriptors += [*link.theirs, give(network.resolver())]
+                said, waiting = map(str, link.theirs)
+                arguments += ["--info-fd", said, "--block-fd", waiting]
+                arguments += ["--perms", "0644", "--ro-bind-data", str(descriptors[-1]), "/etc/resolv.conf"]
+            else:
+                arguments += self._resolver
             for descriptor, path in ((users, "/etc/passwd"), (groups, "/etc/group")):
                 arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
             arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(confinement.directory)]
-            descriptors = [users, groups]
             if self._filter.program:
                 descriptors.append(give(self._filter.program))
                 arguments += ["--seccomp", str(descriptors[-1])]
@@ -111,17 +135,30 @@ class Bubblewrap:
                     arguments += ["--setenv", name, value]
             descriptors.append(give(b"".join(os.fsencode(argument) + b"\0" for argument in arguments)))
             inner = limited(self._become(user) + ((_ENV, *unsafe) if unsafe else ()) + command, limits)
-            return subprocess.Popen(
-                (self.program, "--args", str(descriptors[-1]), "--", *inner),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                cwd="/",
-                env={},
-                pass_fds=(*descriptors, *confinement.descriptors),
-                close_fds=True,
-                start_new_session=True,
-            )
+            try:
+                process = start(
+                    (self.program, "--args", str(descriptors[-1]), "--", *inner),
+                    self._groups,
+                    limits.memory,
+                    confinement.limits.processes,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd="/",
+                    env={},
+                    pass_fds=(*descriptors, *confinement.descriptors),
+                    close_fds=True,
+                    start_new_session=True,
+                )
+            except BaseException:
+                if link is not None:
+                    link.close()
+                raise
+            if link is not None:
+                process.attachment = network.PrivateNetwork(self._slirp, process, link)
+        if self._groups is None:
+            self._watchdog.watch(process, limits.memory, "", 0)
+        return process
 
     def status(self, returncode: int) -> int:
         """See `Sandbox.status`."""
@@ -139,21 +176,51 @@ class Bubblewrap:
     def probe(self) -> None:
         """Run something confined. Raises NoSandbox with the reason if that doesn't work here."""
         readable = Path(__file__).parent.parent  # what every runner needs
-        confinement = Confinement(Path("/"), {}, readable, (str(readable),), network=False, limits=Limits(scratch=4096))
-        command = ("/usr/bin/test", "-r", str(Path(__file__).with_name("protocol.py")))
+        confinement = Confinement(Path("/"), {}, readable, (str(readable),), network=False, limits=_PROBE_LIMITS)
+        problem = self._tried(("/usr/bin/test", "-r", str(Path(__file__).with_name("protocol.py"))), confinement)
+        if problem:
+            raise NoSandbox(problem)
+
+    def probe_network(self, is_required: bool) -> None:
+        """Find a way to the internet that leads to nothing of the machine's. Raises NoSandbox if it `is_required` and
+        there is none here."""
+        from . import network
+
+        problem = "there is no slirp4netns"
+        if program := network.find():
+            self._slirp = program
+            problem = self._tried(("/usr/bin/test", "-d", "/"), Confinement(Path("/"), {}, Path("/")))
+        if not problem:
+            self.network = "private"
+            return
+        self._slirp = ""
+        if is_required:
+            raise NoSandbox(
+                f"algorithms can't be kept from this machine's own services here ({problem}). "
+                "Install slirp4netns, see to it that /dev/net/tun can be used, or choose --sandbox auto or off"
+            )
+        log.warning("NETWORK SHARED: algorithms reach the services on this machine's loopback (%s)", problem)
+
+    def _tried(self, command: tuple[str, ...], confinement: Confinement) -> str:
+        """Why `command`, a test of a file, doesn't succeed here; empty if it does."""
         try:
             process = self.start(command, confinement, stderr=subprocess.PIPE)
-            try:
-                _, error = process.communicate(timeout=_PROBE_TIME)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                raise NoSandbox(f"{self.program} hangs") from None
         except OSError as problem:
-            raise NoSandbox(f"{self.program} can't be run: {problem}") from None
-        if process.returncode:
-            reason = error.decode("utf-8", "replace").strip()[:500]
-            raise NoSandbox(reason or f"algorithms would not be able to read {readable}: give all users that right")
+            return f"{self.program} can't be run: {problem}"
+        try:
+            _, error = process.communicate(timeout=_PROBE_TIME)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return f"{self.program} hangs"
+        finally:
+            process.dispose()
+        if not process.returncode:
+            return ""
+        if process.attachment is not None and process.attachment.problem:
+            return process.attachment.problem
+        reason = error.decode("utf-8", "replace").strip()[:500]
+        return reason or f"algorithms would not be able to read {command[-1]}: give all users that right"
 
     def load_filter(self, is_required: bool) -> None:
         """Make the filter of system calls: now if it `is_required` (raises NoSandbox), or else beside what follows."""
@@ -168,7 +235,7 @@ class Bubblewrap:
         if not self._is_root:
             yield from ("--unshare-user", "--disable-userns")
         yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
-        if not confinement.network:
+        if self._slirp or not confinement.network:
             yield "--unshare-net"
         yield from ("--hostname", "algo", "--die-with-parent", "--new-session", "--clearenv")
 
@@ -224,6 +291,12 @@ def _system_mounts() -> Iterator[str]:
         if os.path.exists(path):
             yield from ("--ro-bind", os.path.realpath(path), path)
     yield from ("--proc", "/proc", "--dev", "/dev")
+
+
+def _resolver_mount() -> tuple[str, ...]:
+    """The machine's own, for who shares its network."""
+    path = "/etc/resolv.conf"
+    return ("--ro-bind", os.path.realpath(path), path) if os.path.exists(path) else ()
 
 
 def _shown(confinement: Confinement, hidden: tuple[str, ...]) -> Iterator[str]:

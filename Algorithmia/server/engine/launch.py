@@ -66,8 +66,9 @@ def prepare(
     home = PRIVATE_TMP if sandbox.is_private else str(directory)
     project = build.path.absolute()
     is_isolated = build.network == "isolated" and sandbox.is_private
+    has_own_network = is_isolated or sandbox.network == "private"
     readable = (str(project), *build.runtime.readable)
-    if is_isolated:
+    if has_own_network:
         address = doorway.inner_address(address)
         readable += doorway.readable()
     environment = {
@@ -99,7 +100,7 @@ def prepare(
             readable=readable,
             fifo=fifo if sandbox.is_private else "",
             network=not is_isolated,
-            limits=Limits(scratch=settings.max_scratch_bytes),
+            limits=Limits(memory=settings.max_memory_bytes, scratch=settings.max_scratch_bytes),
         ),
         sandbox=sandbox,
         directory=directory,
@@ -107,5 +108,5 @@ def prepare(
         max_result=settings.max_result_bytes,
         max_output=settings.max_stdout_bytes,
         fifo=fifo,
-        adopt=adopt if is_isolated else None,
+        adopt=adopt if has_own_network else None,
     )

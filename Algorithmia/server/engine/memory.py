@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -25,14 +25,7 @@ def of_trees(roots: Iterable[int]) -> Memory:
     """The memory of the processes `roots` and of all below them. Those that end meanwhile count for nothing."""
     total = proportional = 0
     is_known = True
-    waiting = list(roots)
-    seen: set[int] = set()
-    while waiting:
-        pid = waiting.pop()
-        if pid in seen:
-            continue
-        seen.add(pid)
-        waiting += _children(pid)
+    for pid in _tree(roots):
         size = resident(pid)
         if not size:
             continue  # it has ended
@@ -42,6 +35,19 @@ def of_trees(roots: Iterable[int]) -> Memory:
             is_known = False
         proportional += share or 0
     return Memory(total, proportional if is_known else None)
+
+
+def of_tree(root: int) -> int:
+    """Bytes that `root` and all below it have in memory, what they share counted for each."""
+    return sum(map(resident, _tree((root,))))
+
+
+def exceeds(root: int, limit: int) -> bool:
+    """Whether `root` and all below it have more than `limit` bytes in memory, what they share counted once."""
+    if of_tree(root) <= limit:
+        return False
+    found = of_trees((root,))
+    return (found.resident if found.proportional is None else found.proportional) > limit
 
 
 def resident(pid: int) -> int:
@@ -57,6 +63,18 @@ def descendant(pid: int, generations: int) -> int:
         if not pid:
             break
     return pid
+
+
+def _tree(roots: Iterable[int]) -> Iterator[int]:
+    """The processes `roots` and all below them."""
+    waiting = list(roots)
+    seen: set[int] = set()
+    while waiting:
+        pid = waiting.pop()
+        if pid not in seen:
+            seen.add(pid)
+            waiting += _children(pid)
+            yield pid
 
 
 def _children(pid: int) -> list[int]:

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from . import ownership
+from . import cgroups, ownership
+from .cgroups import Groups
+from .process import Process, start
+from .watchdog import Watchdog
 
 log = logging.getLogger("algorithmia.engine")
 
@@ -32,12 +35,14 @@ _UNSAFE = (
 class Limits:
     """What one process tree may use. Sizes in bytes; 0 is no limit.
 
-    memory        address space for interpreters that bear it
-    cpu_seconds   processor time of each process
-    scratch       what a private /tmp holds
+    memory         what all processes have in memory together, with what lies in a private /tmp
+    address_space  of each process, used or not: Java's and Node's take far more than they ever use
+    cpu_seconds    processor time of each process
+    scratch        what a private /tmp holds, or the scratch directory of a process that has nothing else to write to
     """
 
     memory: int = 0
+    address_space: int = 0
     scratch: int = 0
     processes: int = 512
     open_files: int = 1024
@@ -54,7 +59,7 @@ class Confinement:
     writable     directories that it may also write to
     scratch      the process's private directory outside: its HOME and TMPDIR, unless the sandbox has a private /tmp
     fifo         a FIFO outside, that the process finds at /tmp/algoout where /tmp is private
-    network      whether it shares the machine's network; otherwise it has a loopback of its own and nothing else
+    network      whether it reaches the internet; otherwise it has a loopback of its own and nothing else
     descriptors  descriptors that it inherits besides the standard ones
     """
 
@@ -76,11 +81,15 @@ class Sandbox(Protocol):
     is_private  whether a process sees a /tmp of its own; if not, TMPDIR points to its scratch directory
     parent      the process id that a started process has for its parent
     generations how far below what `start` returns the command itself is
+    memory      what limits memory: "cgroup" (the kernel), or "watchdog" (the server, which looks every so often)
+    network     how processes reach the internet: "private" (and nothing of the machine), or "shared" (as the machine)
     """
 
     name: str
     is_private: bool
     generations: int
+    memory: str
+    network: str
 
     @property
     def parent(self) -> int: ...
@@ -92,7 +101,7 @@ class Sandbox(Protocol):
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
         stderr: int = subprocess.DEVNULL,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """Start `command` as the leader of a session and process group of its own. Raises OSError.
 
         Call it on a thread that lives as long as the server: with that thread's end the process ends too."""
@@ -115,6 +124,12 @@ class Unconfined:
     name = "none"
     is_private = False
     generations = 0
+    network = "shared"
+
+    def __init__(self, groups: Groups | None = None) -> None:
+        self.memory = "cgroup" if groups is not None else "watchdog"
+        self._groups = groups
+        self._watchdog = Watchdog()
 
     @property
     def parent(self) -> int:
@@ -128,13 +143,18 @@ class Unconfined:
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
         stderr: int = subprocess.DEVNULL,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """See `Sandbox.start`."""
         if os.access(SETPRIV, os.X_OK):  # the process dies with the server
             command = (SETPRIV, "--pdeathsig", "KILL", "--", *command)
-        # Without a namespace of its own, processes would be counted with all others of the server's user.
-        return subprocess.Popen(
-            limited(command, replace(confinement.limits, processes=0)),
+        limits = confinement.limits
+        scratch = 0 if confinement.writable else limits.scratch
+        process = start(
+            # Without a namespace of its own, processes would be counted with all others of the server's user.
+            limited(command, replace(limits, processes=0, file_size=limits.file_size or scratch)),
+            self._groups,
+            limits.memory,
+            limits.processes,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -144,6 +164,8 @@ class Unconfined:
             close_fds=True,
             start_new_session=True,
         )
+        self._watchdog.watch(process, 0 if self._groups else limits.memory, str(confinement.scratch), scratch)
+        return process
 
     def status(self, returncode: int) -> int:
         """See `Sandbox.status`."""
@@ -175,7 +197,7 @@ def limited(command: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
         "nproc": limits.processes,
         "fsize": limits.file_size,
         "cpu": limits.cpu_seconds,
-        "as": limits.memory,
+        "as": limits.address_space,
     }
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY:
@@ -190,23 +212,34 @@ def detect(wanted: str = "auto", hidden: Iterable[Path] = ()) -> Sandbox:
     hidden  directories that no process may see, even where they lie inside one that it may
     """
     if wanted == "off":
-        return Unconfined()
+        return Unconfined(_groups())
     if wanted not in ("auto", "require"):
         raise NoSandbox(f"--sandbox {wanted}: choose auto, require or off")
     from .bubblewrap import Bubblewrap, find
 
     reasons = []
+    groups = _groups()
     for program in find():
-        sandbox = Bubblewrap(program, hidden)
+        sandbox = Bubblewrap(program, hidden, groups)
         try:
             sandbox.probe()
-            sandbox.load_filter(wanted == "require")
         except NoSandbox as problem:
             reasons.append(str(problem))
-        else:
-            return sandbox
+            continue
+        sandbox.probe_network(wanted == "require")
+        sandbox.load_filter(wanted == "require")
+        return sandbox
     reason = "; ".join(reasons) or "there is no bwrap: install bubblewrap"
     if wanted == "require":
         raise NoSandbox(f"algorithms can't be confined here ({reason}). Remedy that, or choose --sandbox auto or off")
     log.warning("NOT CONFINED: algorithms can read and change whatever the platform's own user can (%s)", reason)
-    return Unconfined()
+    return Unconfined(groups)
+
+
+def _groups() -> Groups | None:
+    groups = cgroups.find()
+    if groups is None:
+        log.warning("memory is limited by a look now and then: there is no control group that the platform may use")
+    else:
+        groups.sweep()
+    return groups

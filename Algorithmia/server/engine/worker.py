@@ -21,10 +21,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..settings import MIB
 from . import memory
 from .base import Call, CallFailure, Result
 from .doorway import Doorway
 from .launch import Launch
+from .process import Process
 
 log = logging.getLogger("algorithmia.engine")
 
@@ -81,7 +83,7 @@ class Worker(ABC):
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._pidfd = -1
         self._doorway: Doorway | None = None
         self._pending: asyncio.Future[Any] | None = None
@@ -129,6 +131,10 @@ class Worker(ABC):
     def pid(self) -> int:
         """Id of the process; 0 before it has started."""
         return self._process.pid if self._process is not None else 0
+
+    def memory(self) -> int:
+        """Bytes that the process and what it started have in memory; 0 if there is none."""
+        return self._process.memory() if self._process is not None and self._process.returncode is None else 0
 
     @property
     @abstractmethod
@@ -345,14 +351,31 @@ class Worker(ABC):
             self._doorway.close()
         self._close_link()
         self._read_output(DRAIN_READS)
-        status = self.launch.sandbox.status(self._process.returncode)
-        self._settle_failure(exit_failure(status, self._take_output()))
+        self._settle_failure(self._exit_failure())
         self._close_output()
         self._remove_directory()
         self._on_end(self)
 
+    def _exit_failure(self) -> CallFailure:
+        """What to tell the caller of a process that has ended by itself, or because it used too much."""
+        assert self._process is not None
+        status, stdout = self.launch.sandbox.status(self._process.returncode), self._take_output()
+        why = self._process.why() if -status == signal.SIGKILL else ""
+        if not why:
+            return exit_failure(status, stdout)
+        limits = self.launch.confinement.limits
+        if why == "memory":
+            error_type, message = "OutOfMemoryError", f"needed more than its {limits.memory // MIB} MiB of memory"
+        elif why == "scratch":
+            error_type, message = "SystemExit", f"wrote more than {limits.scratch // MIB} MiB to its directory"
+        else:
+            error_type, message = "SystemError", "could not be given a network"
+        return CallFailure(f"{TIMED_OUT} (the worker process {message})", error_type, None, 0.0, stdout)
+
     def _remove_directory(self) -> None:
         def remove() -> None:
+            if self._process is not None:
+                self._process.dispose()
             shutil.rmtree(self.launch.directory, ignore_errors=True)
 
         def done(_: Any) -> None:

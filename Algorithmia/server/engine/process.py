@@ -1,0 +1,94 @@
+"""A process that a sandbox has started, with what belongs to it: its control group, its way to the network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from typing import Any, Literal, Protocol
+
+from . import memory
+from .cgroups import Group, Groups
+
+
+class Attachment(Protocol):
+    """A way to the network.
+
+    problem  why there is none, when there should be
+    """
+
+    problem: str
+
+    def close(self) -> None: ...
+
+
+class Process(subprocess.Popen[bytes]):
+    """`dispose` of it once it has ended: until then something of it, or for it, may still run.
+
+    ran_out  what it needed more of than it may, as far as something other than the kernel has found
+    """
+
+    def __init__(self, command: tuple[str, ...], group: Group | None, **options: Any) -> None:
+        super().__init__(command, **options)
+        self.group = group
+        self.attachment: Attachment | None = None
+        self.ran_out: Literal["", "memory", "scratch"] = ""
+        self._lock = threading.Lock()
+        # Other threads may end it; its id could be another's by then.
+        try:
+            self._handle = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self._handle = -1
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it hasn't been disposed of."""
+        return self._handle >= 0
+
+    def memory(self) -> int:
+        """Bytes that it and its descendants have in memory."""
+        return self.group.memory() if self.group is not None else memory.of_tree(self.pid)
+
+    def why(self) -> Literal["", "memory", "scratch", "network"]:
+        """What a process that was killed by SIGKILL had none left of, or never had; "" if that's not why."""
+        if self.attachment is not None and self.attachment.problem:
+            return "network"
+        if not self.ran_out and self.group is not None and self.group.kills():
+            return "memory"
+        return self.ran_out
+
+    def end(self, ran_out: Literal["", "memory", "scratch"] = "") -> None:
+        """Kill it, from any thread, because it `ran_out` of something."""
+        with self._lock:
+            if self._handle < 0:
+                return
+            self.ran_out = ran_out
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def dispose(self) -> None:
+        """End and remove whatever is left of it. Blocks."""
+        with self._lock:
+            handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+        if self.attachment is not None:
+            self.attachment.close()
+        if self.group is not None:
+            self.group.remove()
+
+
+def start(
+    command: tuple[str, ...], groups: Groups | None, memory_limit: int, processes: int, **options: Any
+) -> Process:
+    """Start `command` in a group of its own that may use so much, if there are `groups`. Raises OSError."""
+    if groups is None:
+        return Process(command, None, **options)
+    group = groups.make(memory_limit, processes)
+    try:
+        return Process(group.joined(command), group, **options)
+    except BaseException:
+        group.remove()
+        raise
