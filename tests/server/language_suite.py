@@ -46,6 +46,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ NESTED: Any = {
 }
 
 Ask = Callable[[str, Any], Outcome]
+Run = Callable[..., Conversation]
 
 
 class LanguageSuite:
@@ -82,12 +84,7 @@ class LanguageSuite:
     @classmethod
     def toolchain(cls) -> tuple[Language, Environment]:
         """The language and its preferred environment."""
-        language = _LANGUAGES.find(cls.language)
-        assert language is not None, cls.language
-        environment = _LANGUAGES.environments(language)[0]
-        if not environment.is_available:
-            pytest.skip(f"{environment.display_name}: {environment.problem}")
-        return language, environment
+        return toolchain_of(cls.language)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -250,6 +247,53 @@ class LanguageSuite:
         second = ask("json", {"do": "state"}).result()[1]
         assert first["loads"] == second["loads"] == 1
         assert second["calls"] == first["calls"] + 1
+
+
+class RefusesDeepNesting:
+    """For runners that parse JSON with a stack of bounded depth: beside `LanguageSuite`."""
+
+    def test_nested_deeper_than_a_stack(self, zoo: Conversation) -> None:
+        value = b"[" * 100000 + b"]" * 100000
+        line = b'{"content_type":"json","data":{"do":"echo","value":' + value + b"}}\n"
+        assert zoo.send(line).failure()["message"]
+        assert zoo.ask("text", "still there").result() == ("text", "hello still there")
+
+
+def toolchain_of(name: str) -> tuple[Language, Environment]:
+    """The language of that name and its preferred environment; skips the test without its toolchain."""
+    language = _LANGUAGES.find(name)
+    assert language is not None, name
+    environment = _LANGUAGES.environments(language)[0]
+    if not environment.is_available:
+        pytest.skip(f"{environment.display_name}: {environment.problem}")
+    return language, environment
+
+
+def toolchain_fixture(name: str) -> Any:
+    """The fixture `toolchain` for tests outside the suite's class."""
+
+    @pytest.fixture
+    def toolchain() -> tuple[Language, Environment]:
+        return toolchain_of(name)
+
+    return toolchain
+
+
+def run_fixture(name: str, source_file: str) -> Any:
+    """The fixture `run`: a function that starts a project, ``run("text of source_file")`` or ``run(files={...})``."""
+
+    @pytest.fixture
+    def run(tmp_path: Path) -> Iterator[Run]:
+        toolchain = toolchain_of(name)
+        with ExitStack() as stack:
+
+            def begin(source: str = "", files: dict[str, str] | None = None) -> Conversation:
+                project = write_project(toolchain[0], files or {source_file: source}, tmp_path / "project")
+                return stack.enter_context(start(*toolchain, project, tmp_path))
+
+            yield begin
+
+    return run
 
 
 def fill_in(text: str, name: str, owner: str) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from language_suite import LanguageSuite, start, write_project
+from language_suite import LanguageSuite, RefusesDeepNesting, start, toolchain_fixture, write_project
 from readme_commands import run_readme
 from runner_conversation import Ended
 
-from Algorithmia.server.languages.base import BuildProblem, Environment, Language
+from Algorithmia.server.languages.base import BuildProblem, Environment
 from Algorithmia.server.languages.java.language import LANGUAGE, needs_maven
 
 _SOURCE = "src/main/java/com/algorithmia/algorithm/Algorithm.java"
@@ -136,7 +136,7 @@ class Algorithm extends AbstractAlgorithm<Algorithm.Input, String> {
 """
 
 
-class TestJava(LanguageSuite):
+class TestJava(RefusesDeepNesting, LanguageSuite):
     """See `LanguageSuite`."""
 
     language = "java"
@@ -154,19 +154,8 @@ class TestJava(LanguageSuite):
             with start(LANGUAGE, environment, write_project(LANGUAGE, self.files, place / "project"), place) as talk:
                 self.check_values(talk.ask)
 
-    def test_nested_deeper_than_a_stack(self, zoo: Any) -> None:
-        value = b"[" * 100000 + b"]" * 100000
-        line = b'{"content_type":"json","data":{"do":"echo","value":' + value + b"}}\n"
-        assert zoo.send(line).failure()["message"]
-        assert zoo.ask("text", "still there").result() == ("text", "hello still there")
 
-
-@pytest.fixture
-def toolchain() -> tuple[Language, Environment]:
-    environment = LANGUAGE.find_environments()[0]
-    if not environment.is_available:
-        pytest.skip(environment.problem)
-    return LANGUAGE, environment
+toolchain = toolchain_fixture("java")
 
 
 def test_the_method_that_suits_the_input(toolchain: Any, tmp_path: Path) -> None:

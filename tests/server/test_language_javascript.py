@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosted_algorithms import Hosted
-from language_suite import LanguageSuite, publish, start, write_project
+from language_suite import LanguageSuite, Run, publish, run_fixture, write_project
 from platforms import Server
-from runner_conversation import Conversation, Ended
+from runner_conversation import Ended
 
 from Algorithmia.server.languages import Languages
 from Algorithmia.server.languages.base import BuildProblem
@@ -52,23 +50,7 @@ class TestJavaScript(LanguageSuite):
     loses_floats = True
 
 
-Run = Callable[..., Conversation]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """A function that starts a project of these files: ``run(files={...})`` or ``run("source of src/Zoo.js")``."""
-    language = LANGUAGES.all["javascript"]
-    environment = LANGUAGES.environments(language)[0]
-    if not environment.is_available:
-        pytest.skip(environment.problem)
-    with ExitStack() as stack:
-
-        def begin(source: str = "", files: dict[str, str] | None = None) -> Conversation:
-            project = write_project(language, files or {"src/__ALGO__.js": source}, tmp_path / "project")
-            return stack.enter_context(start(language, environment, project, tmp_path))
-
-        yield begin
+run = run_fixture("javascript", "src/__ALGO__.js")
 
 
 @pytest.mark.parametrize(

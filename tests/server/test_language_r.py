@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosted_algorithms import Hosted
-from language_suite import LanguageSuite, publish, start, write_project
+from language_suite import LanguageSuite, Run, publish, run_fixture, start, write_project
 from platforms import Server
 from runner_conversation import Conversation, Ended
 
@@ -66,23 +65,7 @@ class TestR(LanguageSuite):
         return value
 
 
-Run = Callable[..., Conversation]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """A function that starts a project of these files: ``run(files={...})`` or ``run("source of src/Zoo.r")``."""
-    language = LANGUAGES.all["r"]
-    environment = LANGUAGES.environments(language)[0]
-    if not environment.is_available:
-        pytest.skip(environment.problem)
-    with ExitStack() as stack:
-
-        def begin(source: str = "", files: dict[str, str] | None = None) -> Conversation:
-            project = write_project(language, files or {"src/__ALGO__.r": source}, tmp_path / "project")
-            return stack.enter_context(start(language, environment, project, tmp_path))
-
-        yield begin
+run = run_fixture("r", "src/__ALGO__.r")
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hosted_algorithms import Hosted
-from language_suite import LanguageSuite, publish, start, write_project
+from language_suite import LanguageSuite, Run, publish, run_fixture, write_project
 from platforms import Server
-from runner_conversation import Conversation, Ended
+from runner_conversation import Ended
 
 from Algorithmia.server.languages import Languages
 from Algorithmia.server.languages.base import BuildProblem
@@ -63,23 +61,7 @@ class TestRuby(LanguageSuite):
     traced = "from src/__ALGO__.rb:"
 
 
-Run = Callable[..., Conversation]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """A function that starts a project of these files: ``run(files={...})`` or ``run("source of src/Zoo.rb")``."""
-    language = LANGUAGES.all["ruby"]
-    environment = LANGUAGES.environments(language)[0]
-    if not environment.is_available:
-        pytest.skip(environment.problem)
-    with ExitStack() as stack:
-
-        def begin(source: str = "", files: dict[str, str] | None = None) -> Conversation:
-            project = write_project(language, files or {"src/__ALGO__.rb": source}, tmp_path / "project")
-            return stack.enter_context(start(language, environment, project, tmp_path))
-
-        yield begin
+run = run_fixture("ruby", "src/__ALGO__.rb")
 
 
 @pytest.mark.parametrize(

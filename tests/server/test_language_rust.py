@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from language_suite import LanguageSuite, start, write_project
+from language_suite import LanguageSuite, RefusesDeepNesting, start, toolchain_fixture, write_project
 from readme_commands import run_readme
 from runner_conversation import Ended
 
-from Algorithmia.server.languages.base import BuildProblem, Environment, Language
+from Algorithmia.server.languages.base import BuildProblem
 from Algorithmia.server.languages.rust.language import LANGUAGE, binary_name, needs_registry
 
 _LOADED = """
@@ -108,26 +108,15 @@ fn deeper(order: &Order) -> ! {
 """
 
 
-class TestRust(LanguageSuite):
+class TestRust(RefusesDeepNesting, LanguageSuite):
     """See `LanguageSuite`."""
 
     language = "rust"
     files = {"src/lib.rs": ZOO, "src/main.rs": _LOADED}
     traced = "src/lib.rs:"
 
-    def test_nested_deeper_than_a_stack(self, zoo: Any) -> None:
-        value = b"[" * 100000 + b"]" * 100000
-        line = b'{"content_type":"json","data":{"do":"echo","value":' + value + b"}}\n"
-        assert zoo.send(line).failure()["message"]
-        assert zoo.ask("text", "still there").result() == ("text", "hello still there")
 
-
-@pytest.fixture
-def toolchain() -> tuple[Language, Environment]:
-    environment = LANGUAGE.find_environments()[0]
-    if not environment.is_available:
-        pytest.skip(environment.problem)
-    return LANGUAGE, environment
+toolchain = toolchain_fixture("rust")
 
 
 def test_types_and_panics(toolchain: Any, tmp_path: Path) -> None:

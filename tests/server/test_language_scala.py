@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from language_suite import LanguageSuite, start, write_project
+from language_suite import LanguageSuite, RefusesDeepNesting, start, toolchain_fixture, write_project
 from readme_commands import run_readme
 from runner_conversation import Ended
 
-from Algorithmia.server.languages.base import Environment, Language
 from Algorithmia.server.languages.scala.language import LANGUAGE, needs_sbt
 
 _SOURCE = "src/main/scala/com/algorithmia/Algorithm.scala"
@@ -101,26 +100,15 @@ object Algorithm {
 """
 
 
-class TestScala(LanguageSuite):
+class TestScala(RefusesDeepNesting, LanguageSuite):
     """See `LanguageSuite`."""
 
     language = "scala"
     files = {_SOURCE: ZOO, "src/test/scala/com/algorithmia/AlgorithmTest.scala": ""}
     traced = "com.algorithmia.Algorithm.apply(Algorithm.scala:"
 
-    def test_nested_deeper_than_a_stack(self, zoo: Any) -> None:
-        value = b"[" * 100000 + b"]" * 100000
-        line = b'{"content_type":"json","data":{"do":"echo","value":' + value + b"}}\n"
-        assert zoo.send(line).failure()["message"]
-        assert zoo.ask("text", "still there").result() == ("text", "hello still there")
 
-
-@pytest.fixture
-def toolchain() -> tuple[Language, Environment]:
-    environment = LANGUAGE.find_environments()[0]
-    if not environment.is_available:
-        pytest.skip(environment.problem)
-    return LANGUAGE, environment
+toolchain = toolchain_fixture("scala")
 
 
 def test_types(toolchain: Any, tmp_path: Path) -> None:
