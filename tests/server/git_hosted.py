@@ -14,12 +14,13 @@ import threading
 import time
 import urllib.parse
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 import uvicorn
 
@@ -267,6 +268,28 @@ class Person:
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+
+def site_fixture(**settings: Any) -> Any:
+    """The fixture `site` of a module, with these settings."""
+
+    @pytest.fixture(scope="module")
+    def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
+        found = GitSite(tmp_path_factory.mktemp("site"), **settings)
+        yield found
+        found.stop()
+
+    return site
+
+
+def person_fixture() -> Any:
+    """A fixture that is somebody with an account on the module's `site`."""
+
+    @pytest.fixture
+    def person(site: GitSite, tmp_path: Path) -> Person:
+        return site.person(tmp_path)
+
+    return person
 
 
 def git_processes(algorithm: str) -> list[str]:

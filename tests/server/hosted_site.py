@@ -8,12 +8,12 @@ import itertools
 import json
 import socket
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import uvicorn
+from answers import Answer, exchange
 
 from Algorithmia.server.app import Application
 from Algorithmia.server.auth import Authenticator
@@ -41,24 +41,6 @@ from Algorithmia.server.storage.local import LocalBlobStore
 _names = itertools.count(1)
 
 
-@dataclass
-class Answer:
-    """An HTTP answer, read to its end."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def message(self) -> str:
-        text: str = self.json["error"]["message"]
-        return text
-
-
 class Caller:
     """An account with a key, talking HTTP byte by byte: no client library tidies its paths."""
 
@@ -77,14 +59,7 @@ class Caller:
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
         sent = {"Authorization": f"Simple {self.key}"} if self.key else {}
-        connection = self.connect()
-        try:
-            connection.request(method, path, body, {**sent, **(headers or {})}, **options)
-            response = connection.getresponse()
-            received = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, received, response.read())
-        finally:
-            connection.close()
+        return exchange(self.connect(), method, path, body, {**sent, **(headers or {})}, **options)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.send("GET", path, headers=_headers(headers))

@@ -9,9 +9,9 @@ import itertools
 import json
 import tarfile
 import urllib.parse
-from dataclasses import dataclass
 from typing import Any
 
+from answers import Answer, exchange
 from platforms import Server, new_key
 
 SETTINGS = {
@@ -25,34 +25,6 @@ SETTINGS = {
 ECHO = "def apply(input):\n    return input\n"
 
 _names = itertools.count(1)
-
-
-@dataclass
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def ok(self) -> Any:
-        """The document of an answer that succeeded."""
-        assert self.status < 300, self
-        return self.json if self.body else None
-
-    def refused(self, status: int, code: int | None = None) -> str:
-        """The message of an answer that refused with `status` (and platform code `code`)."""
-        assert self.status == status, self
-        error: dict[str, Any] = self.json["error"]
-        if code is not None:
-            assert error["code"] == code, error
-        assert error["message"]
-        return str(error["message"])
 
 
 class Manager:
@@ -81,13 +53,7 @@ class Manager:
         headers = {"Content-Type": content_type} if data is not None else {}
         if key != "":
             headers["Authorization"] = f"Simple {key or self.key}"
-        try:
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, found, response.read())
-        finally:
-            connection.close()
+        return exchange(connection, method, path, data, headers)
 
     def path(self, name: str) -> str:
         """The path of an algorithm of this account."""

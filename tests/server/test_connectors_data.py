@@ -12,7 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from hosted_site import Answer, Caller, Site
+from answers import Answer
+from hosted_site import Caller, Site
 from storage_providers import PROVIDERS, Provider, running
 
 from Algorithmia.server.identity import KeyPermissions

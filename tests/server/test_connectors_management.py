@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hosted_site import Answer, Caller, Site
+from answers import Answer
+from hosted_site import Caller, Site
 
 from Algorithmia.server.db import schema
 from Algorithmia.server.identity import KeyPermissions

@@ -6,11 +6,10 @@ import base64
 import gzip
 import http.client
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from git_hosted import TEMPLATE, GitSite, Person, publish, set_key
+from git_hosted import TEMPLATE, GitSite, Person, person_fixture, publish, set_key, site_fixture
 
 from Algorithmia.server import catalog
 from Algorithmia.server.identity import ADMIN_KEY, SESSION_KEY, CallContext, Identity, KeyPermissions
@@ -18,21 +17,9 @@ from Algorithmia.server.identity import ADMIN_KEY, SESSION_KEY, CallContext, Ide
 WANT = "application/x-git-upload-pack-request"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
-    found = GitSite(tmp_path_factory.mktemp("site"))
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def me(site: GitSite, tmp_path: Path) -> Person:
-    return site.person(tmp_path)
-
-
-@pytest.fixture
-def other(site: GitSite, tmp_path: Path) -> Person:
-    return site.person(tmp_path)
+site = site_fixture()
+me = person_fixture()
+other = person_fixture()
 
 
 def line(text: str) -> bytes:

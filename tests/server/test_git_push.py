@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from git_hosted import GitSite, Person, fsck, git_processes, make_algorithm, wait_until
+from git_hosted import GitSite, Person, fsck, git_processes, make_algorithm, person_fixture, site_fixture, wait_until
 from platforms import Server
 
 from Algorithmia.server.db.database import Database
@@ -27,16 +27,8 @@ from Algorithmia.server.settings import Settings
 _MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
-    found = GitSite(tmp_path_factory.mktemp("site"), max_push_bytes=8 * _MIB, request_timeout=5.0)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def me(site: GitSite, tmp_path: Path) -> Person:
-    return site.person(tmp_path)
+site = site_fixture(max_push_bytes=8 * _MIB, request_timeout=5.0)
+me = person_fixture()
 
 
 @pytest.fixture

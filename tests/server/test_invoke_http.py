@@ -10,10 +10,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from answers import Answer, exchange
 
 from Algorithmia.server.engine.worker import TIMED_OUT
 
@@ -21,23 +21,6 @@ MIB = 1024 * 1024
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
 BINARY = {"Content-Type": "application/octet-stream"}
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.json["error"]
-        assert all(isinstance(value, (str, int, float)) for value in found.values())
-        return found
 
 
 class Wire:
@@ -49,13 +32,7 @@ class Wire:
 
     def send(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
-        try:
-            connection.request(method, path, body, {"Authorization": f"Simple {self.key}", **(headers or {})})
-            response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, found, response.read())
-        finally:
-            connection.close()
+        return exchange(connection, method, path, body, {"Authorization": f"Simple {self.key}", **(headers or {})})
 
     def call(self, reference: str, body: Any = b"", headers: dict[str, str] | None = None) -> Answer:
         """POST to /v1/algo/`reference`; text, JSON or binary by the type of `body`."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from managed import SETTINGS, Answer, Manager, project
+from answers import Answer
+from managed import SETTINGS, Manager, project
 from platforms import Server
 
 SECRET = "correct-horse-battery"  # noqa: S105

@@ -6,7 +6,8 @@ import random
 import threading
 from typing import Any
 
-from managed import ECHO, SETTINGS, Answer, Manager, project
+from answers import Answer
+from managed import ECHO, SETTINGS, Manager, project
 from platforms import Server
 
 _THREADS, _ROUNDS, _NAMES = 6, 40, 4
