@@ -15,33 +15,16 @@ import json
 import random
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
 
+from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .inspection import Disk, settle
 from .traffic import Client, Files, Traffic
 
 _COLLECTION = "faults"
-
-
-@dataclass
-class Report:
-    """What happened. `violations` is empty when all is well; `counts` tells what was tried and seen."""
-
-    rounds: int
-    seed: int
-    seconds: float = 0.0
-    counts: dict[str, int] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"{self.rounds} rounds of seed {self.seed} in {self.seconds:.0f} s"]
-        lines += [f"  {count:>7} {what}" for what, count in sorted(self.counts.items())]
-        lines.append(f"  {len(self.violations):>7} violations" if self.violations else "no violation")
-        lines += [f"    {text}" for text in self.violations[:20]]
-        return "\n".join(lines)
 
 
 def run(rounds: int, seed: int | None = None, threads: int = 4, files: int = 24) -> Report:
@@ -58,7 +41,8 @@ def run(rounds: int, seed: int | None = None, threads: int = 4, files: int = 24)
                 torture.round(number)
         finally:
             torture.server.end()
-    return Report(rounds, seed, time.monotonic() - started, dict(names.counts), names.violations)
+    seconds = time.monotonic() - started
+    return Report(f"{rounds} rounds of seed {seed}", seconds, Counter(names.counts), names.violations)
 
 
 class _Torture:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from Algorithmia import errors
-from benchmarks.faults import Report
+from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .project import GitFailed, Project
@@ -98,7 +98,7 @@ def run(rounds: int, seed: int | None = None, authors: int = 3) -> Report:
     """Kill and check `rounds` times."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     chance = random.Random(seed)
-    report = Report(rounds, seed)
+    report = Report(f"{rounds} rounds of seed {seed}")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="algorithmia-lifecycle-") as name:
         place = Path(name)
@@ -119,7 +119,7 @@ def run(rounds: int, seed: int | None = None, authors: int = 3) -> Report:
     for author in crew:
         report.violations += author.violations
         for what, count in author.counts.items():
-            report.counts[what] = report.counts.get(what, 0) + count
+            report.counts[what] += count
     return report
 
 
@@ -133,12 +133,12 @@ def _round(server: Server, crew: list[_Author], chance: random.Random, report: R
     server.kill()
     for thread in threads:
         thread.join(180)
-    report.counts["kills"] = report.counts.get("kills", 0) + 1
+    report.counts["kills"] += 1
     server.spawn()
     while chance.random() < 0.2:
         time.sleep(chance.uniform(0.0, 0.7))
         server.kill()
-        report.counts["kills while starting"] = report.counts.get("kills while starting", 0) + 1
+        report.counts["kills while starting"] += 1
         server.spawn()
     server.wait_until_ready()
     for author in crew:
@@ -152,4 +152,4 @@ def _round(server: Server, crew: list[_Author], chance: random.Random, report: R
         )
         if done.returncode:
             report.violations.append(f"git fsck {repository.name}: {(done.stdout + done.stderr).decode()[:500]}")
-        report.counts["repositories checked"] = report.counts.get("repositories checked", 0) + 1
+        report.counts["repositories checked"] += 1

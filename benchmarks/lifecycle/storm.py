@@ -10,11 +10,10 @@ import tempfile
 import threading
 import time
 import traceback
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from Algorithmia import errors
+from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .project import GitFailed, Project
@@ -22,25 +21,9 @@ from .project import GitFailed, Project
 _PATIENCE = 900.0
 
 
-@dataclass
-class Report:
-    """What happened. `violations` is empty when all is well."""
-
-    seconds: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"storm: {self.seconds:.0f} s"]
-        lines += [f"  {count:>7} {what}" for what, count in sorted(self.counts.items())]
-        lines.append(f"  {len(self.violations):>7} violations" if self.violations else "no violation")
-        lines += [f"    {text}" for text in self.violations[:20]]
-        return "\n".join(lines)
-
-
 def run(algorithms: int = 20, operations: int = 200, seed: int = 1) -> Report:
     """`operations` pushes, publications and calls at the same time, spread over `algorithms`."""
-    report = Report()
+    report = Report("storm")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="algorithmia-storm-") as name:
         place = Path(name)

@@ -10,9 +10,9 @@ import random
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import wait_for_no_worker
@@ -24,34 +24,11 @@ _FAIR = 0.2
 _REST = 0.3
 
 
-@dataclass
-class Report:
-    """What happened. `violations` is empty when all is well.
-
-    shares  answers that each account got while all of them kept asking, relative to their mean
-    """
-
-    seconds: float = 0.0
-    in_flight: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    shares: dict[str, float] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"load: {self.in_flight} calls in flight, {self.seconds:.0f} s"]
-        lines += [f"  {count:>7} {what}" for what, count in sorted(self.counts.items())]
-        if self.shares:
-            lines.append(f"  shares of accounts: {min(self.shares.values()):.2f} to {max(self.shares.values()):.2f}")
-        lines.append(f"  {len(self.violations):>7} violations" if self.violations else "no violation")
-        lines += [f"    {text}" for text in self.violations[:20]]
-        return "\n".join(lines)
-
-
 def run(
     accounts: int = 20, algorithms: int = 50, calls_each: int = 50, seconds: float = 120.0, seed: int = 1
 ) -> Report:
     """Keep `calls_each` calls of each account in flight for `seconds`, then let all of them end."""
-    report = Report(in_flight=accounts * calls_each)
+    report = Report(f"load: {accounts * calls_each} calls in flight")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="algorithmia-load-") as name:
         place = Path(name)
@@ -142,8 +119,9 @@ async def _traffic(
     await asyncio.gather(*tasks)
     mean = sum(answered.values()) / len(answered)
     if seconds and mean:
-        report.shares = {account: count / mean for account, count in answered.items()}
-        for account, share in report.shares.items():
+        shares = {account: count / mean for account, count in answered.items()}
+        report.remarks.append(f"shares of accounts: {min(shares.values()):.2f} to {max(shares.values()):.2f}")
+        for account, share in shares.items():
             if abs(share - 1) > _FAIR:
                 report.violations.append(f"{account} got {share:.2f} of a fair share ({answered[account]} answers)")
     if latencies:
