@@ -11,11 +11,10 @@ import random
 import signal
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.embedded import memory
+from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import WORKER, wait_for_no_worker
@@ -36,28 +35,11 @@ _ACCOUNTS = 3
 _KILLED = {"SystemExit", "LoadingError"}
 
 
-@dataclass
-class Report:
-    """What happened. `violations` is empty when all is well."""
-
-    seed: int
-    seconds: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"chaos: seed {self.seed}, {self.seconds:.0f} s"]
-        lines += [f"  {count:>7} {what}" for what, count in sorted(self.counts.items())]
-        lines.append(f"  {len(self.violations):>7} violations" if self.violations else "no violation")
-        lines += [f"    {text}" for text in self.violations[:20]]
-        return "\n".join(lines)
-
-
 def run(calls: int = 10000, seed: int | None = None) -> Report:
     """`calls` calls, with a worker killed several times a second."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     chance = random.Random(seed)
-    report = Report(seed)
+    report = Report(f"chaos: seed {seed}")
     began = time.monotonic()
     mark = f"86399.{os.getpid()}{seed}"
     with tempfile.TemporaryDirectory(prefix="algorithmia-chaos-") as name:
@@ -72,7 +54,7 @@ def run(calls: int = 10000, seed: int | None = None) -> Report:
             texts = {name: source.format(name=name, mark=mark) for name, source in sources.items()}
             references = make_algorithms(server, texts)
             keys = list(make_accounts(server, _ACCOUNTS).values())
-            asyncio.run(_traffic(server, keys, references, 3 * _CALLERS, chance, None, Report(seed)))
+            asyncio.run(_traffic(server, keys, references, 3 * _CALLERS, chance, None, Report("warm-up")))
             wait_for_no_worker(server)
             time.sleep(0.3)
             before = Inventory.of(server, temporary)
