@@ -13,7 +13,7 @@ from functools import partial
 
 from benchmarks.harness import AT_LEAST, AT_MOST, Case, Context, Figures, Target
 
-from . import contenders, footprint, wrk
+from . import contenders, cores, footprint, wrk
 from .contenders import Start
 
 CONNECTIONS = (1, 16, 64)
@@ -131,6 +131,7 @@ CASES = [
     Case("serving-64", "calls a second", Target(AT_LEAST, 1), partial(ahead, 64), _PEERS),
     Case("serving-p99", "99th percentile under load", Target(AT_MOST, 0.4), tail, _PEERS),
     Case("serving-latency", "latency added by the whole path", Target(AT_MOST, 0.3, "ms"), added_latency, _PEERS),
+    *cores.CASES,
     *footprint.CASES,
 ]
 # Large, and slow to start: measured only when asked for.

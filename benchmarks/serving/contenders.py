@@ -62,20 +62,27 @@ class Contender:
 Start = Callable[[Context], contextlib.AbstractContextManager[Contender]]
 
 
-@contextlib.contextmanager
-def ours(context: Context) -> Iterator[Contender]:
+def platform(*flags: str) -> Start:
     """The platform as `algo serve` starts it, asked for demo/Hello with a key; its log is written as always."""
-    with context.directory() as home:
-        server = Server(home, "--log-level", "info")
-        try:
-            server.spawn()
-            server.wait_until_ready()
-            headers = {"Content-Type": "text/plain", "Authorization": f"Simple {server.key()}"}
-            contender = Contender(server.pid, f"{server.address}/v1/algo/demo/Hello", headers=headers)
-            contender.ask()
-            yield contender
-        finally:
-            server.end()
+
+    @contextlib.contextmanager
+    def start(context: Context) -> Iterator[Contender]:
+        with context.directory() as home:
+            server = Server(home, "--log-level", "info", *flags)
+            try:
+                server.spawn()
+                server.wait_until_ready()
+                headers = {"Content-Type": "text/plain", "Authorization": f"Simple {server.key()}"}
+                contender = Contender(server.pid, f"{server.address}/v1/algo/demo/Hello", headers=headers)
+                contender.ask()
+                yield contender
+            finally:
+                server.end()
+
+    return start
+
+
+ours = platform()
 
 
 def uvicorn(module: str) -> Start:
