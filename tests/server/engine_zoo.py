@@ -7,6 +7,7 @@ import functools
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,32 @@ ZOO = {
         "    if isinstance(input, float): time.sleep(input)\n"
         "    return input"
     ),
+    # Says in the project that it has tidied up; where no sandbox makes that read-only.
+    "tidy": (
+        "import os, time\n"
+        "def apply(input):\n"
+        "    try: time.sleep(input)\n"
+        "    finally:\n"
+        "        print('tidied')\n"
+        "        try: open('tidied', 'w').close()\n"
+        "        except OSError: pass"
+    ),
+    "killed_once": (
+        "import os, signal\n"
+        "try: os.mkdir('killed')\n"
+        "except FileExistsError: pass\n"
+        "else: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def apply(input): return input"
+    ),
+    # How many calls met: those with "meet" wait for two others.
+    "together": (
+        "import os, threading, time\n"
+        "meeting = threading.Barrier(3, timeout=20)\n"
+        "def apply(input):\n"
+        "    if input == 'meet': meeting.wait()\n"
+        "    if isinstance(input, float): time.sleep(input)\n"
+        "    return os.getpid()"
+    ),
     "client": (
         "import Algorithmia\n"
         "def apply(input):\n    client = Algorithmia.client()\n    return [client.apiAddress, client.apiKey]"
@@ -183,6 +210,7 @@ class Keeper:
         # Not when a test first calls: this copies the SDK.
         self.runtime = self.runtimes.located(own_runtime())
         self.network: NetworkAccess = "full"
+        self.concurrency = 1
 
     async def result(
         self,
@@ -203,7 +231,7 @@ class Keeper:
     def build(self, name: str) -> Build:
         """The build of the zoo's project called `name`."""
         project = make_project(self.home, name)
-        runtime = self.runtimes.located(self.runtime)
+        runtime = replace(self.runtimes.located(self.runtime), concurrency=self.concurrency)
         return Build(f"build-{name}", "zoo", name, project, runtime, f"algorithm-{name}", self.network)
 
     def processes(self) -> list[int]:

@@ -203,7 +203,6 @@ def test_idle_workers_end(tmp_path: Path) -> None:
 
 def test_idle_workers_make_room_for_others(tmp_path: Path) -> None:
     async def test(keeper: Keeper) -> None:
-        keeper.pool._most = 3
         accounts = [Account(f"account-{number}", f"a{number}") for number in range(8)]
         for account in accounts:
             assert await keeper("echo", 1, account=account) == 1
@@ -213,7 +212,7 @@ def test_idle_workers_make_room_for_others(tmp_path: Path) -> None:
         slept = await asyncio.gather(*(keeper("sleep", 0.1, account=account) for account in accounts))
         assert slept == ["slept"] * 8
 
-    with_keeper(tmp_path, test)
+    with_keeper(tmp_path, test, max_processes=3)
 
 
 def test_session_keys_act_for_the_caller_only_during_a_call(tmp_path: Path) -> None:

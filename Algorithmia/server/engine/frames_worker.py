@@ -3,6 +3,12 @@
 Calls may be sent ahead: a worker that finds the next one waiting needn't be woken up for it, which is most of what a
 short call costs. It still runs one at a time, in order, and what it hasn't begun can be taken back: nobody waits behind
 a call that turns out to be long.
+
+A call whose time is over, or that nobody waits for any more, is stopped twice: the process is told, so that the
+algorithm can tidy up and says where it was, and it is killed if that takes too long. Either way it gets no other call.
+
+An algorithm that bears it runs several calls at a time. Then nothing is sent ahead, what is printed is nobody's, and a
+call that has to be stopped waits for the others to end before the process is killed.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from . import protocol
 from .base import Call, CallFailure, ContentType, InvalidInput, Result
 from .launch import Launch
 from .protocol import HEADER
-from .worker import DRAIN_READS, GRACE, SLACK, Link, TakenBack, Worker
+from .worker import DRAIN_READS, GRACE, LAST_CHANCE, SLACK, Link, TakenBack, Worker
 
 # How long a call may run before those that were sent after it are given to others.
 _PATIENCE = 0.01
@@ -42,23 +48,34 @@ _decode_failure = msgspec.json.Decoder(_Failure).decode
 
 
 class _Sent:
-    """A call that the worker has, or will take."""
+    """A call that the worker has, or will take.
 
-    __slots__ = ("call", "number", "pending")
+    is_told  whether the process was told to stop it
+    overrun  what to tell its caller then
+    """
+
+    __slots__ = ("call", "is_told", "number", "overrun", "pending")
 
     def __init__(self, number: int, call: Call, pending: asyncio.Future[Result]) -> None:
         self.number = number
         self.call = call
         self.pending = pending
+        self.is_told = False
+        self.overrun: CallFailure | None = None
+
+    def fail(self, failure: Exception) -> None:
+        if not self.pending.done():
+            self.pending.set_exception(failure)
 
 
 class FramesWorker(Worker):
-    """See `Worker`. The command gets the socket's descriptor, the project, the largest result, and its parent's id."""
+    """See `Worker`. The command gets the socket's descriptor, the project, the largest result, its parent's id, and how
+    many calls it runs at a time."""
 
-    takes_several = True
-
-    def __init__(self, launch: Launch, on_end: Callable[[Worker], None]) -> None:
+    def __init__(self, launch: Launch, on_end: Callable[[Worker], None], concurrency: int = 1) -> None:
         super().__init__(launch, on_end)
+        self._concurrency = concurrency
+        self.takes_several = concurrency == 1
         self._ours: socket.socket | None = None
         self._theirs: socket.socket | None = None  # the process's end: what it hasn't taken can be read from it
         self._sent: dict[int, _Sent] = {}  # in the order in which they run
@@ -66,6 +83,7 @@ class FramesWorker(Worker):
         self._buffer = bytearray(protocol.MAX_PACKET)
         self._began = 0.0  # when the call that runs became the first
         self._is_watching = False
+        self._is_condemned = False
         self.session_key.look_first = self._receive
 
     @property
@@ -76,7 +94,7 @@ class FramesWorker(Worker):
         """See `Worker.call`."""
         if not self.is_alive:
             raise CallFailure("the worker process has ended", "SystemExit")
-        if call.wants_output:
+        if call.wants_output and self._concurrency == 1:
             self._begin()
         number = self._number = self._number % 0xFFFFFFFF + 1
         sent = _Sent(number, call, self._loop.create_future())
@@ -92,10 +110,10 @@ class FramesWorker(Worker):
             self.kill()
             raise CallFailure(f"the worker process can't be reached: {problem}", "SystemError") from None
         self._sent[number] = sent
-        self.is_exclusive = call.wants_output
+        self.is_exclusive = call.wants_output and self._concurrency == 1
         if len(self._sent) == 1:
             self._next()
-        elif not self._is_watching:
+        elif not self._is_watching and self._concurrency == 1:
             self._watch(0)
         timer = self._loop.call_later(max(0.0, seconds), self._overrun_call, sent)
         try:
@@ -115,8 +133,8 @@ class FramesWorker(Worker):
         ours.setblocking(False)
         self._ours, self._theirs = ours, theirs
         launch, descriptor = self.launch, theirs.fileno()
-        arguments = (str(descriptor), str(launch.project), str(launch.max_result), str(launch.sandbox.parent))
-        return Link(arguments, (descriptor,))
+        numbers = (str(launch.max_result), str(launch.sandbox.parent), str(self._concurrency))
+        return Link((str(descriptor), str(launch.project), *numbers), (descriptor,))
 
     async def _load(self, timeout: float, reason: str) -> str:
         assert self._ours is not None
@@ -147,11 +165,10 @@ class FramesWorker(Worker):
         super()._settle_failure(failure)
         self._take_back()
         for sent in tuple(self._sent.values()):
-            own = copy(failure)
+            own = sent.overrun or copy(failure)
             own.duration = own.duration or self.running_for
             self._end(sent)
-            if not sent.pending.done():
-                sent.pending.set_exception(own)
+            sent.fail(own)
 
     # -- calls that were sent -----------------------------------------------------------------------------------
 
@@ -199,8 +216,7 @@ class FramesWorker(Worker):
             sent = self._sent.get(HEADER.unpack_from(self._buffer)[3])
             if sent is not None:
                 self._end(sent)
-                if not sent.pending.done():
-                    sent.pending.set_exception(TakenBack())
+                sent.fail(TakenBack())
 
     def _give_up(self, sent: _Sent) -> None:
         """Nobody waits for `sent` any more."""
@@ -208,8 +224,7 @@ class FramesWorker(Worker):
             self._receive()
             self._take_back()
             if sent.number in self._sent:
-                self.kill()
-                self._end(sent)
+                self._stop(sent)
 
     def _overrun_call(self, sent: _Sent) -> None:
         """The time of `sent` is over."""
@@ -218,11 +233,46 @@ class FramesWorker(Worker):
             return
         self._take_back()
         if sent.number in self._sent:
-            self.kill()
-            self._read_output(DRAIN_READS)
-            self._end(sent)
             timeout = sent.call.timeout
-            sent.pending.set_exception(self._timed_out(f"stopped at the call's timeout of {timeout:g} s", timeout))
+            sent.overrun = self._timed_out(f"stopped at the call's timeout of {timeout:g} s", timeout)
+            self._stop(sent)
+
+    def _stop(self, sent: _Sent) -> None:
+        """Have the process stop `sent`, which it has begun: first it is told."""
+        self.is_alive = False
+        if self._concurrency > 1:  # it can't be told which one, and the others go on
+            self._is_condemned = True
+            self._end(sent)
+            if sent.overrun is not None:
+                sent.fail(sent.overrun)
+            self._end_when_idle()
+            return
+        sent.is_told = True
+        if sent.overrun is None:
+            self.session_key.identity = None  # whoever called is gone, and with them what it may do
+        self.tell()
+        self._loop.call_later(LAST_CHANCE, self._stop_at_last, sent)
+
+    def _stop_at_last(self, sent: _Sent) -> None:
+        """Kill the process if it still works on `sent`."""
+        if sent.number in self._sent:
+            self.kill()
+            self._stopped(sent, None)
+
+    def _stopped(self, sent: _Sent, stacktrace: str | None) -> None:
+        """The process doesn't work on `sent` any more, which was at `stacktrace` when it was told."""
+        self._end(sent)
+        if sent.overrun is not None and not sent.pending.done():
+            self._read_output(DRAIN_READS)
+            sent.overrun.stacktrace = stacktrace
+            sent.overrun.stdout += self._take_output()
+            sent.fail(sent.overrun)
+        self.retire()
+
+    def _end_when_idle(self) -> None:
+        """Kill the process, if a call goes on in it that has no caller any more, once no other runs in it."""
+        if self._is_condemned and not self._sent:
+            self.kill()
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -280,17 +330,22 @@ class FramesWorker(Worker):
         if kind in (protocol.READY, protocol.UNLOADED):
             self._on_loaded(kind, body)
             return
-        sent = next(iter(self._sent.values()), None)
-        if sent is None or sent.number != number:
-            self.kill()  # nobody asked: the algorithm got hold of the socket
+        sent = self._sent.get(number)
+        if sent is None or not (self._concurrency > 1 or self._is_first(sent)):
+            if not self._is_condemned:
+                self.kill()  # nobody asked: the algorithm got hold of the socket
+            return
+        if sent.is_told:
+            self._stopped(sent, _stacktrace(body) if kind == protocol.FAILED else None)
             return
         self._end(sent)
         stdout = ""
-        if sent.call.wants_output:
+        if sent.call.wants_output and self._concurrency == 1:
             self._read_output(DRAIN_READS)
             stdout = self._take_output()
         elif self._printed:
             self._take_output()
+        self._end_when_idle()
         pending = sent.pending
         if pending.done():
             return
@@ -319,6 +374,13 @@ class FramesWorker(Worker):
             pending.set_exception(_failure(body, 0.0, self._take_output()))
         except msgspec.MsgspecError:
             self._break()
+
+
+def _stacktrace(body: bytes) -> str | None:
+    try:
+        return _decode_failure(body).stacktrace
+    except msgspec.MsgspecError:
+        return None
 
 
 def _failure(body: bytes, seconds: float, stdout: str) -> CallFailure:

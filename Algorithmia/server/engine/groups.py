@@ -17,11 +17,13 @@ _MOST_AHEAD = 64
 _HORIZON = 0.02
 _MOST_BYTES = 16 * 1024
 
+
 class Group:
     """The workers of one build and calling account, and the calls that wait for one."""
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, account_id: str) -> None:
         self.build = build
+        self.account_id = account_id
         self.workers: set[Worker] = set()  # those that have loaded
         self.idle: list[Worker] = []  # the one used last is at the end
         self.starting = 0
@@ -42,6 +44,14 @@ class Group:
     def is_unused(self) -> bool:
         return not self.size and not self.waiting
 
+    def first_waiter(self) -> Waiter | None:
+        """The first in line that still waits; those before it are dropped."""
+        while self.waiting:
+            if not self.waiting[0].future.done():
+                return self.waiting[0]
+            self.waiting.popleft()
+        return None
+
     def note(self, seconds: float) -> None:
         """A call took so long."""
         self._seen += 1
@@ -52,20 +62,28 @@ class Group:
         self._seen, self._mean = 0, _QUICK
 
     def quick_worker(self, call: Call) -> Worker | None:
-        """The worker that is busy with other calls and will have answered them before another could be woken up."""
+        """The worker that is busy with other calls and takes `call` as well: its author says that it bears several at a
+        time, or it will have answered them before another could be woken up."""
+        if self.build.runtime.concurrency > 1:
+            free = [worker for worker in self.workers if self.takes_more(worker, call)]
+            return min(free, key=lambda worker: worker.holders, default=None)
         worker = self.last_used
         return worker if worker is not None and self.takes_more(worker, call) else None
 
     def takes_more(self, worker: Worker, call: Call) -> bool:
         """Whether `call` may be sent to the busy `worker`."""
+        if worker.is_leaving or not worker.is_alive or worker.generation != self.generation or not worker.holders:
+            return False
+        if worker.calls_left <= 0:
+            return False
+        if self.build.runtime.concurrency > 1:
+            return worker.holders < self.build.runtime.concurrency
         return (
             self._seen >= _SAMPLES
             and self._mean < _QUICK
             and worker.takes_several
             and not worker.is_exclusive
-            and 0 < worker.holders < min(_MOST_AHEAD, _HORIZON / max(self._mean, 1e-6))
-            and worker.is_alive
-            and worker.generation == self.generation
+            and worker.holders < min(_MOST_AHEAD, _HORIZON / max(self._mean, 1e-6))
             and not call.wants_output
             and len(call.body) <= _MOST_BYTES
             and worker.running_for < _QUICK
@@ -88,4 +106,6 @@ def is_child_call(call: Call) -> bool:
 
 def again(failure: CallFailure) -> CallFailure:
     """A fresh exception with what `failure` says: one object must not be raised in several tasks."""
-    return CallFailure(failure.message, failure.error_type, failure.stacktrace, 0.0, failure.stdout)
+    return CallFailure(
+        failure.message, failure.error_type, failure.stacktrace, 0.0, failure.stdout, failure.was_killed
+    )

@@ -1,8 +1,8 @@
 """The embedded engine: warm worker processes, kept apart per build and calling account.
 
 A call takes the worker that became idle last; if there is none it waits in line while another is started, up to the
-limit per build and account. Calls made by algorithms go first and may exceed the limit: whoever waits for them holds a
-worker, so nesting could otherwise come to a standstill.
+limit per build and account, and as long as the machine has room (`room.py`). Calls made by algorithms go first and may
+exceed both: whoever waits for them holds a worker, so nesting could otherwise come to a standstill.
 
 An algorithm that answers within a millisecond or two spends most of a call on waking up, and so does the server. Its
 calls are sent to one worker ahead of time, as many as it can answer soon; others are started only for calls that have
@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
@@ -25,16 +26,23 @@ from .doorway import Adopt
 from .frames_worker import FramesWorker
 from .groups import Group, Waiter, again
 from .launch import prepare
+from .room import TURN, Room
 from .sandbox import Sandbox, Unconfined
 from .stdio_worker import StdioWorker
 from .worker import TIMED_OUT, TakenBack, Worker
 
 log = logging.getLogger("algorithmia.engine")
 
-_LOWEST_TOTAL = 32
+# A worker that was idle for longer than this many seconds begins a turn.
+_PAUSE = 0.05
+# Of the largest memory that a worker may have: one that has grown so far is replaced.
+_WORN = 0.75
 _BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 # A call waits so long for a worker that is busy, and for the first one to load, before another is started for it.
 _PATIENCE, _LONGEST_PATIENCE = 0.03, 0.25
+
+
+_CROWDED = "this machine has no room for more worker processes: algorithms call each other too often at the same time"
 
 
 class Sessions(Protocol):
@@ -71,9 +79,8 @@ class LocalPool:
         self._processes: dict[Worker, Group] = {}  # started and not yet ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._limit = max(1, settings.max_workers)
-        self._most = max(_LOWEST_TOTAL, 4 * self._limit)
-        self._preparing = 0  # about to be started
-        self._is_short = False  # a group had to do without a worker, since there were too many of others
+        self._room = Room(settings.max_processes, self._limit)
+        self._is_feeding = False
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -113,8 +120,7 @@ class LocalPool:
             raise CallFailure("the platform is shutting down", "SystemError")
         group = self._group(build, session)
         self._make_room()
-        group.starting += 1
-        self._preparing += 1
+        self._reserve(group)
         worker, printed = await self._start_worker(group, session)
         self._release(group, worker)
         return printed
@@ -169,20 +175,23 @@ class LocalPool:
         key = (build.id, session.account.id, build.network)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(build)
+            group = self._groups[key] = Group(build, session.account.id)
         return group
 
     def _take(self, group: Group, call: Call) -> Worker | None:
         """A worker that takes `call` now, if there is one."""
         worker = group.quick_worker(call) or self._take_idle(group)
         if worker is not None:
-            worker.holders += 1
+            worker.hold()
         return worker
 
     def _take_idle(self, group: Group) -> Worker | None:
         while group.idle:
             worker = group.idle.pop()
             if worker.is_alive:
+                now = asyncio.get_running_loop().time()
+                if now - worker.idle_since > _PAUSE:
+                    worker.since = now
                 return worker
             self._forget(group, worker)
         return None
@@ -223,72 +232,93 @@ class LocalPool:
                 )
             )
 
-    def _next_waiter(self, group: Group) -> Waiter | None:
-        while group.waiting:
-            if not group.waiting[0].future.done():
-                return group.waiting[0]
-            group.waiting.popleft()
-        return None
-
     def _release(self, group: Group, worker: Worker) -> None:
         """Whoever held `worker` doesn't any more; without others, give it to the next call, keep it, or let it go."""
         worker.holders -= 1
         if worker not in group.workers:
             return
-        if worker.holders and worker.is_alive:
-            waiter = self._next_waiter(group)
-            if waiter is not None and group.takes_more(worker, waiter.call):
-                self._hand_over(group, worker, waiter)
-            return
         if not worker.is_alive or self._is_closed:
-            self._forget(group, worker)
-            self._grow(group)
+            if not worker.holders or not worker.is_alive:
+                self._forget(group, worker)
+                self._grow(group)
             return
-        if worker.generation != group.generation:
-            self._forget(group, worker)
-            worker.retire()
-            self._grow(group)
-            return
-        waiter = self._next_waiter(group)
-        is_surplus = group.size > self._limit
-        if waiter is not None and (waiter.is_child or not is_surplus):
+        self._note_leaving(group, worker)
+        waiter = group.first_waiter()
+        if worker.holders:
+            self._hand_more_over(group, worker)
+        elif worker.is_leaving:
+            self._let_go(group, worker)
+        elif waiter is not None and (waiter.is_child or group.size <= self._limit):
             self._hand_over(group, worker, waiter)
-        elif is_surplus:
-            self._forget(group, worker)
-            worker.retire()
+            self._hand_more_over(group, worker)
+        elif group.size > self._limit:
+            self._let_go(group, worker)
         else:
             worker.idle_since = asyncio.get_running_loop().time()
             group.idle.append(worker)
-            self._feed()
+            self._feed_soon()
+
+    def _note_leaving(self, group: Group, worker: Worker) -> None:
+        """See whether `worker` should take no more calls."""
+        worker.is_leaving = worker.is_leaving or (
+            worker.generation != group.generation
+            or worker.calls_left <= 0
+            or (
+                self._room.is_short
+                and asyncio.get_running_loop().time() - worker.since >= TURN
+                and self._room.has_better_claim(group)
+            )
+        )
+
+    def _let_go(self, group: Group, worker: Worker) -> None:
+        """End `worker`, which nobody holds; whoever has the best claim gets its place."""
+        self._forget(group, worker)
+        worker.retire()
+        self._grow(group)
+        self._feed_soon()
 
     def _hand_over(self, group: Group, worker: Worker, waiter: Waiter) -> None:
         """Give `worker` to the first in line."""
         group.waiting.popleft()
-        worker.holders += 1
-        worker.is_exclusive = waiter.call.wants_output  # already before it is sent
+        worker.hold()
+        worker.is_exclusive = worker.takes_several and waiter.call.wants_output  # already before it is sent
         waiter.future.set_result(worker)
+
+    def _hand_more_over(self, group: Group, worker: Worker) -> None:
+        """Give `worker`, which is busy, to as many in line as it takes."""
+        while (waiter := group.first_waiter()) is not None and group.takes_more(worker, waiter.call):
+            self._hand_over(group, worker, waiter)
 
     def _forget(self, group: Group, worker: Worker) -> None:
         if worker in group.workers:
             group.workers.discard(worker)
+            self._room.give_back(group)
             self._sessions.revoke(worker.session_key)
         if worker in group.idle:
             group.idle.remove(worker)
 
     def _fail_waiting(self, group: Group, failure: CallFailure) -> None:
-        while (waiter := self._next_waiter(group)) is not None:
+        while (waiter := group.first_waiter()) is not None:
             group.waiting.popleft()
             waiter.future.set_exception(again(failure))
 
+    def _feed_soon(self) -> None:
+        if self._room.is_short and not self._is_feeding:
+            self._is_feeding = True
+            asyncio.get_running_loop().call_soon(self._feed)
+
     def _feed(self) -> None:
-        """The machine may have room again: groups that had to wait for it may grow, those first that wait longest."""
-        if not self._is_short:
-            return
-        self._is_short = False
-        hungry = [group for group in self._groups.values() if group.waiting]
-        for group in sorted(hungry, key=lambda group: group.waiting[0].since):
-            self._grow(group)
-            if self._is_short:
+        """The machine may have room again: start workers for groups that had to wait for it."""
+        self._is_feeding = False
+        while not self._is_closed and (group := self._room.next()) is not None:
+            if not self._may_grow(group):
+                self._room.refuse(group)
+            elif self._make_room():
+                self._room.refuse(group)
+                self._start_for(group)
+                if self._may_grow(group):
+                    self._room.wants(group)  # one more, when it's its turn again
+            else:
                 return
 
     # -- starting -----------------------------------------------------------------------------------------------
@@ -305,31 +335,50 @@ class LocalPool:
 
     def _grow(self, group: Group) -> None:
         """Start workers for the calls in line, as far as the limits allow."""
-        loop = asyncio.get_running_loop()
-        while not self._is_closed:
-            waiter = self._next_waiter(group)
-            if waiter is None or group.starting >= len(group.waiting):
+        while (waiter := self._may_grow(group)) is not None:
+            if waiter.is_child and self._room.is_crowded:
+                group.waiting.popleft()
+                waiter.future.set_exception(CallFailure(_CROWDED, "SystemError"))
+            elif waiter.is_child or not (self._room.is_short or not self._make_room()):
+                self._start_for(group)
+            else:
+                self._room.wants(group)
+                self._feed_soon()
                 return
-            if group.failure and loop.time() < group.retry_at:
-                if not group.size:
-                    self._fail_waiting(group, group.failure)
-                return
-            if not waiter.is_child and (group.size >= self._limit or not self._make_room()):
-                return
-            group.starting += 1
-            self._preparing += 1
-            # The call that asked for it: while loading, the algorithm acts for that caller.
-            task = loop.create_task(self._serve_waiting(group, group.waiting[group.starting - 1].call.session))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+
+    def _may_grow(self, group: Group) -> Waiter | None:
+        """The first in line, if another worker may be started for `group` once there is room."""
+        waiter = group.first_waiter()
+        if self._is_closed or waiter is None:
+            return None
+        if group.starting * group.build.runtime.concurrency >= len(group.waiting):
+            return None
+        if group.failure and asyncio.get_running_loop().time() < group.retry_at:
+            if not group.size:
+                self._fail_waiting(group, group.failure)
+            return None
+        return waiter if waiter.is_child or group.size < self._limit else None
+
+    def _start_for(self, group: Group) -> None:
+        """Start a worker for the first in line for whom none is being started."""
+        self._reserve(group)
+        # The call that asked for it: while loading, the algorithm acts for that caller.
+        session = group.waiting[min(group.starting, len(group.waiting)) - 1].call.session
+        task = asyncio.get_running_loop().create_task(self._serve_waiting(group, session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _reserve(self, group: Group) -> None:
+        """A worker of `group` is about to be started."""
+        group.starting += 1
+        self._room.take(group)
 
     def _make_room(self) -> bool:
         """Whether the machine takes one more worker; the longest idle one is let go for it if need be."""
-        if len(self._processes) + self._preparing < self._most:
+        if not self._room.is_full and len(self._processes) < 2 * self._room.most:
             return True
         idle = [(group.idle[0].idle_since, group) for group in self._groups.values() if group.idle]
         if not idle:
-            self._is_short = True
             return False
         group = min(idle, key=lambda entry: entry[0])[1]
         worker = group.idle[0]
@@ -360,20 +409,22 @@ class LocalPool:
             launch = prepare(
                 group.build, self._settings, self._sandbox, self._work, self._address, key, secrets, self.adopt
             )
-            kind = StdioWorker if group.build.runtime.protocol == "stdio" else FramesWorker
-            worker = kind(launch, self._ended)
+            runtime = group.build.runtime
+            if runtime.protocol == "stdio":
+                worker = StdioWorker(launch, self._ended)
+            else:
+                worker = FramesWorker(launch, self._ended, runtime.concurrency)
             worker.generation = generation
+            worker.calls_left = self._settings.worker_max_calls or sys.maxsize
             self._processes[worker] = group
-            self._preparing -= 1
             printed = await worker.start(self._settings.load_timeout)
         except BaseException as problem:
             group.starting -= 1
+            self._room.give_back(group)
+            self._feed_soon()
             self._sessions.revoke(key)
             if worker is not None:
                 worker.kill()
-            else:
-                self._preparing -= 1
-                self._feed()
             if isinstance(problem, CallFailure) or not isinstance(problem, Exception):
                 raise
             log.exception("can't start a worker")
@@ -382,6 +433,7 @@ class LocalPool:
         group.starting -= 1
         group.workers.add(worker)
         worker.holders = 1  # whoever started it
+        worker.since = asyncio.get_running_loop().time()
         return worker, printed
 
     async def _secrets(self, build: Build) -> Mapping[str, str]:
@@ -391,15 +443,18 @@ class LocalPool:
 
     def _start_failed(self, group: Group, failure: CallFailure) -> None:
         """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
-        group.failure = failure
         group.failures += 1
+        if failure.was_killed and group.failures == 1:  # by whom it may be: perhaps it was not the algorithm's fault
+            self._grow(group)
+            return
+        group.failure = failure
         delay = min(_LONGEST_BACK_OFF, _BACK_OFF * 2 ** min(group.failures - 1, 10))
         group.retry_at = asyncio.get_running_loop().time() + delay
         log.warning(
             "worker did not start",
             extra={"algorithm": f"{group.build.owner}/{group.build.name}", "problem": failure.message, "wait": delay},
         )
-        waiter = self._next_waiter(group)
+        waiter = group.first_waiter()
         if not group.size:
             self._fail_waiting(group, failure)
         elif waiter is not None and waiter.is_child:
@@ -413,8 +468,7 @@ class LocalPool:
         group = self._processes.pop(worker)
         if worker in group.idle:
             self._forget(group, worker)
-        if not self._is_closed:
-            self._feed()
+        self._feed_soon()
 
     def _sweep(self) -> None:
         """Retire the workers that were idle for too long and forget groups without any; again and again."""

@@ -65,7 +65,7 @@ class Worker(ABC):
     on_end         called once, when the process has ended and everything of it is gone
     session_key    the key that the process holds: it acts for the caller of the call that runs
     takes_several  whether calls may be sent to it while it runs one; it begins them in order
-    served         calls that it has had
+    calls_left     how many more it is given before it is replaced
     """
 
     takes_several = False
@@ -78,8 +78,9 @@ class Worker(ABC):
         self.idle_since = 0.0
         self.generation = 0
         self.holders = 0  # calls that have it, or have been promised it; counted by the pool
-        self.served = 0
-        self.busy_since = 0.0  # when the pool last gave it a call while it had none
+        self.calls_left = 0
+        self.since = 0.0  # when its turn began: it had been idle, or has only just loaded
+        self.is_leaving = False  # takes no more calls, and ends when those that it has are over
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -126,6 +127,11 @@ class Worker(ABC):
         if printed:
             log.debug("output of load", extra={"project": str(self.launch.project), "output": printed[:2000]})
         return printed
+
+    def hold(self) -> None:
+        """It has one more call, or is promised to it."""
+        self.holders += 1
+        self.calls_left -= 1
 
     @property
     def pid(self) -> int:
@@ -215,12 +221,14 @@ class Worker(ABC):
         return pending
 
     async def _answer(self, pending: asyncio.Future[Any], seconds: float, reason: str) -> Any:
-        """Wait for an answer; the process is killed for `reason` once `seconds` have passed, or when cancelled."""
+        """Wait for an answer; the process is killed for `reason` once `seconds` have passed; told if cancelled."""
         timer = self._loop.call_later(max(0.0, seconds), self._overrun, reason, self._loop.time())
         try:
             return await pending
         except asyncio.CancelledError:
-            self.kill()
+            self.is_alive = False
+            self.tell()
+            self._loop.call_later(LAST_CHANCE, self.kill)
             raise
         finally:
             timer.cancel()

@@ -1,6 +1,7 @@
-"""What a Python worker process executes: loads one algorithm project, then answers one call at a time.
+"""What a Python worker process executes: loads one algorithm project, then answers one call at a time, or several if
+the project says that it bears them.
 
-    python runner.py [--libraries DIRECTORY] SOCKET_FD PROJECT_DIRECTORY MAX_RESULT_BYTES PARENT_PID
+    python runner.py [--libraries DIRECTORY] SOCKET_FD PROJECT_DIRECTORY MAX_RESULT_BYTES PARENT_PID CONCURRENCY
 
 With --libraries (what the SDK needs), the interpreter was started without `site`, so that nothing else is installed.
 The server's side of the conversation is `engine/worker.py`; the frames are those of `engine/protocol.py`. Everything
@@ -16,6 +17,7 @@ import signal
 import site
 import socket
 import sys
+import threading
 import traceback  # noqa: F401  (calls.describe needs it; see above)
 from time import perf_counter
 from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035  (Python 3.6)
@@ -45,13 +47,17 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Stopped(BaseException):
+    """The call has run out of time, or nobody waits for it any more. No Exception, so that few things catch it."""
+
+
 class Connection:
     """The worker's end of the socket."""
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)  # programs that the algorithm starts have no business here
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor)
-        self._buffer = bytearray(protocol.MAX_PACKET)
+        self._buffer = bytearray(protocol.MAX_PACKET)  # threads take turns at receiving
         self._owner = os.getpid()
 
     def send(
@@ -78,9 +84,12 @@ class Connection:
 class Host:
     """Answers the server's calls with one algorithm: what `ADK.init` finds instead of the documented protocol."""
 
-    def __init__(self, connection: Connection, max_result: int) -> None:
+    def __init__(self, connection: Connection, max_result: int, concurrency: int = 1) -> None:
         self._connection = connection
         self._max_result = max_result
+        self._concurrency = concurrency
+        self._is_running = False  # the author's code
+        self._owner = os.getpid()
 
     def serve(self, adk: ADK) -> None:
         """Load `adk`, then answer calls until the server goes; never returns."""
@@ -88,11 +97,41 @@ class Host:
             self.refuse(adk.failure)
         flush_output()
         self._connection.send(protocol.READY)
+        if self._concurrency > 1:
+            self._serve_several(adk)
         while True:
             call = self._connection.receive()
             if call is None:
                 sys.exit(0)
             self._answer(adk, *call)
+
+    def _serve_several(self, adk: ADK) -> None:
+        """Answer calls on threads; the server sends no more at a time than there are."""
+
+        def work() -> None:
+            try:
+                while True:
+                    with taking:
+                        call = self._connection.receive()
+                    if call is None:
+                        os._exit(0)
+                    self._answer(adk, *call)
+            except BaseException:  # the connection is gone
+                os._exit(1)
+
+        taking = threading.Lock()
+        for _ in range(self._concurrency - 1):
+            threading.Thread(target=work, daemon=True).start()
+        work()
+
+    def on_stop(self, number: int, frame: Any) -> None:
+        """SIGTERM: the server wants the call to end that runs. Children of the algorithm's end as they always would."""
+        if os.getpid() != self._owner:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self._is_running:
+            self._is_running = False
+            raise Stopped("stopped by SIGTERM")
 
     def refuse(self, failure: Any) -> None:
         """Report that loading failed, and end the process."""
@@ -110,12 +149,17 @@ class Host:
         else:
             del body
             try:
-                result_type, answer = encode_result(adk.apply(value))
+                self._is_running = True
+                result = adk.apply(value)
+                self._is_running = False
+                result_type, answer = encode_result(result)
             except SystemExit as error:
                 end_process(error)
             except BaseException:
+                self._is_running = False
                 kind, answer = protocol.FAILED, error_json(describe(sys.exc_info()))
             else:
+                del result
                 if len(answer) > self._max_result:
                     kind, answer = protocol.FAILED, error_json(self._too_large(len(answer)))
                     result_type = "json"
@@ -164,13 +208,16 @@ def restrict(parent: int) -> None:
 
 def main(arguments: List[str]) -> None:
     """Run the worker: see the module's first lines for `arguments`."""
-    descriptor, root, max_result, parent = int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3])
+    descriptor, root = int(arguments[0]), arguments[1]
+    max_result, parent, concurrency = map(int, arguments[2:5])
     restrict(parent)
     faulthandler.enable()
     if hasattr(sys.stdout, "reconfigure"):  # 3.7; a crash then loses half a line at most
         sys.stdout.reconfigure(line_buffering=True)
     connection = Connection(descriptor)
-    host = adk_module.host = Host(connection, max_result)
+    host = adk_module.host = Host(connection, max_result, concurrency)
+    if concurrency == 1:
+        signal.signal(signal.SIGTERM, host.on_stop)
     sys.argv = [os.path.join(root, "src")]
     sys.path.insert(0, root)
     try:
