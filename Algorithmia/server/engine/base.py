@@ -143,7 +143,10 @@ class Engine(Protocol):
         """End every worker; nothing that the engine started is left."""
 
     def status(self) -> dict[str, Any]:
-        """Counts for /health and `algo local status`, e.g. ``{"workers": 2, "busy": 1, "sandbox": "none"}``."""
+        """Counts for /health and `algo local status`, e.g. ``{"workers": 2, "busy": 1, "sandbox": "none"}``.
+
+        memory, network  what limits the memory of algorithms, and how they reach the internet (`sandbox.Sandbox`)
+        """
         ...
 
     def processes(self) -> list[int]:

@@ -158,10 +158,12 @@ class PrivateNetwork:
         held, self._lifeline = os.pipe()
         descriptors = [network, said_ready, held]
         command = [self._program, "--configure", "--disable-host-loopback", f"--cidr={_NETWORK}"]
-        command += ["--enable-sandbox", "--enable-seccomp", f"--ready-fd={said_ready}", f"--exit-fd={held}"]
+        command += ["--enable-seccomp", f"--ready-fd={said_ready}", f"--exit-fd={held}"]
         if user >= 0:
             descriptors.append(user)
             command.append(f"--userns-path=/proc/self/fd/{user}")
+        else:
+            command.append("--enable-sandbox")  # which takes a root
         command += ["--netns-type=path", f"/proc/self/fd/{network}", "tap0"]
         limits = limited(tuple(command), _LIMITS)
         group = self._process.group

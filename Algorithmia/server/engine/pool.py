@@ -163,6 +163,8 @@ class LocalPool:
             "starting": sum(group.starting for group in groups),
             "waiting": sum(len(group.waiting) for group in groups),
             "sandbox": self._sandbox.name,
+            "memory": self._sandbox.memory if self._settings.max_memory_bytes else "unlimited",
+            "network": self._sandbox.network,
         }
 
     def processes(self) -> list[int]:

@@ -26,6 +26,8 @@ async def health(request: Request) -> Response:
             "async_calls": {"pending": platform.async_calls.pending},
             "engine": engine,
             "sandbox": engine.get("sandbox", "none"),
+            "memory": engine.get("memory", "unlimited"),
+            "network": engine.get("network", "shared"),
         },
         headers={"Cache-Control": "no-store"},
     )
