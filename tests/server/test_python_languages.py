@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from build_projects import HELLO, Author, project, require_index
 from language_suite import LanguageSuite
 from platforms import Server
 
-from Algorithmia.server.languages import Languages
+from Algorithmia.server.languages import Languages, toolchains
 from Algorithmia.server.languages.base import BuildProblem
 from Algorithmia.server.languages.python3 import requirements
 
@@ -184,6 +185,33 @@ def test_algorithms_see_the_sdk_and_nothing_else_of_the_server(author: Author) -
         assert ask(author, "Sees", commit, name) == name
     for name in ("sqlalchemy", "starlette", "uvicorn", "msgspec", "pytest", "Algorithmia.server.services", "numpy"):
         assert ask(author, "Sees", commit, name).startswith("No module named"), name
+
+
+def test_a_project_that_bears_several_calls_at_a_time_gets_them(author: Author) -> None:
+    author.make("Meets")
+    source = (
+        "import os, threading\nfrom Algorithmia import ADK\n"
+        "meeting = threading.Barrier(3, timeout=30)\n"
+        "def apply(input):\n    meeting.wait()\n    return os.getpid()\n"
+        "ADK(apply).init()\n"
+    )
+    files = project(source, name="Meets")
+    files["algorithmia.conf"] = '{"algoname": "Meets", "concurrency": 3}'
+    commit = author.succeeds(files, "Meets")
+    with ThreadPoolExecutor(3) as threads:
+        # Nobody would come to the meeting if each had a process to itself.
+        answers = [threads.submit(ask, author, "Meets", commit, None) for _ in range(3)]
+        assert len({answer.result() for answer in answers}) == 1
+
+
+def test_a_concurrency_that_is_no_number(author: Author, tmp_path: Path) -> None:
+    for value in ("0", "65", "true", '"many"', "1.5"):
+        (tmp_path / "algorithmia.conf").write_text(f'{{"algoname": "x", "concurrency": {value}}}')
+        with pytest.raises(BuildProblem, match="make it a number from 1 to 64"):
+            toolchains.concurrency(tmp_path)
+    for text in ("{}", "[]", "nonsense", '{"concurrency": 1}'):
+        (tmp_path / "algorithmia.conf").write_text(text)
+        assert toolchains.concurrency(tmp_path) == 1
 
 
 def test_packages(author: Author) -> None:

@@ -28,6 +28,10 @@ def programs(*names: str) -> list[str]:
     return list(found.values())
 
 
+# Calls that one process may run at the same time.
+MAX_CONCURRENCY = 64
+
+
 def output_of(*command: str) -> str | None:
     """What `command` prints; None if it can't be run or fails."""
     try:
@@ -61,6 +65,20 @@ def algorithm_name(project: Path) -> str:
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
         raise BuildProblem("algorithmia.conf must be a JSON object whose member algoname is the algorithm's name")
     return name
+
+
+def concurrency(project: Path) -> int:
+    """The member ``concurrency`` of the project's ``algorithmia.conf``: how many calls one process of the algorithm
+    bears at the same time; 1 if it says nothing. Raises BuildProblem."""
+    try:
+        found = json.loads(read_configuration(project / "algorithmia.conf")).get("concurrency", 1)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return 1  # whatever is wrong with the file, others say it
+    if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= MAX_CONCURRENCY:
+        raise BuildProblem(
+            f"concurrency in algorithmia.conf is {str(found)[:60]!r}: make it a number from 1 to {MAX_CONCURRENCY}"
+        )
+    return found
 
 
 def entry_point(project: Path, suffixes: Iterable[str]) -> str:

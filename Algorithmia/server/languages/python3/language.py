@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ...engine.base import Runtime
 from ..base import BuildProblem, Environment, Language, Step
+from ..toolchains import concurrency
 from . import interpreters, requirements
 from .interpreters import Interpreter
 from .sdk import SDK, base_program
@@ -98,13 +100,15 @@ class Python3(Language):
 
     def runtime(self, project: Path, environment: Environment, dependencies: Path | None) -> Runtime:
         """See `Language.runtime`."""
+        several = concurrency(project)
         if dependencies is None:
-            return _runtime(environment.program, environment.readable)
+            return replace(_runtime(environment.program, environment.readable), concurrency=several)
         return Runtime(
             (str(dependencies / "bin" / "python"), "-I", "-B", _RUNNER),
             "frames",
             {"LANGUAGE_VERSION": "python3", "VIRTUAL_ENV": str(dependencies)},
             (*environment.readable, str(dependencies), SDK),
+            several,
         )
 
 
