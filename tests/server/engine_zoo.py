@@ -144,6 +144,8 @@ ZOO = {
         "    if isinstance(input, float): time.sleep(input)\n"
         "    return input"
     ),
+    "hoard": "import uuid\nME, KEPT = uuid.uuid4().hex, []\n"
+    "def apply(input): KEPT.append(bytearray(b'x') * input); return ME",
     # Says in the project that it has tidied up; where no sandbox makes that read-only.
     "tidy": (
         "import os, time\n"

@@ -75,6 +75,17 @@ def test_a_worker_is_replaced_after_so_many_calls(tmp_path: Path) -> None:
     with_keeper(tmp_path, test, worker_max_calls=3)
 
 
+def test_a_worker_that_has_grown_is_replaced(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        first = await keeper("hoard", 0)
+        assert await keeper("hoard", 100 * 1024 * 1024) == first
+        # It is looked at now and then, and not for being idle: that takes longer than this test.
+        while await keeper("hoard", 0) == first:
+            await asyncio.sleep(0.05)
+
+    with_keeper(tmp_path, test, max_memory_bytes=128 * 1024 * 1024, worker_idle_timeout=8.0)
+
+
 def test_a_load_that_was_killed_is_tried_once_more(tmp_path: Path, sandbox: str) -> None:
     if sandbox != "none":
         pytest.skip("in a sandbox the algorithm can't remember that it was killed")

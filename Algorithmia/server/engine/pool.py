@@ -473,11 +473,17 @@ class LocalPool:
         self._feed_soon()
 
     def _sweep(self) -> None:
-        """Retire the workers that were idle for too long and forget groups without any; again and again."""
+        """Retire the workers that were idle for too long or have grown large; forget groups without any; again and again."""
         loop = asyncio.get_running_loop()
         limit = self._settings.worker_idle_timeout
+        large = _WORN * self._settings.max_memory_bytes
         now = loop.time()
         for key, group in tuple(self._groups.items()):
+            for worker in tuple(group.workers):
+                if worker.memory() > large > 0:
+                    worker.is_leaving = True
+                    if worker in group.idle:
+                        self._let_go(group, worker)
             while group.idle and now - group.idle[0].idle_since >= limit:
                 worker = group.idle[0]
                 self._forget(group, worker)
