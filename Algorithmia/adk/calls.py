@@ -95,6 +95,15 @@ def describe(exc_info, default_type="AlgorithmError"):
 
     An ``error_type`` attribute of the exception wins over `default_type`. The trace begins at the author's code.
     """
+    try:
+        return _described(exc_info, default_type)
+    except Exception:  # whatever the exception does when it is asked something
+        name = _text(exc_info[0].__name__)
+        return {"message": name, "error_type": _text(default_type), "stacktrace": name}
+
+
+def _described(exc_info, default_type):
+    # type: (tuple, str) -> dict
     kind, error, trace = exc_info
     error_type = getattr(error, "error_type", None)
     if not isinstance(error_type, (text_type, str)) or not error_type:

@@ -295,7 +295,7 @@ class FramesWorker(Worker):
                     with contextlib.suppress(OSError):
                         os.close(descriptor)
             if body is None:
-                if size:
+                if size or self._theirs is not None:  # while we hold its end too, nothing is no end
                     self._break()
                 else:
                     self._hung_up()
@@ -322,7 +322,10 @@ class FramesWorker(Worker):
             return None
         if not stat.S_ISREG(os.fstat(attached[0]).st_mode):
             return None
-        body = protocol.read_file(attached.pop(), length)
+        try:
+            body = protocol.read_file(attached.pop(), length)
+        except OSError:  # it isn't open for reading
+            return None
         return body if len(body) == length else None
 
     def _on_frame(self, body: bytes) -> None:
@@ -333,7 +336,7 @@ class FramesWorker(Worker):
         sent = self._sent.get(number)
         if sent is None or not (self._concurrency > 1 or self._is_first(sent)):
             if not self._is_condemned:
-                self.kill()  # nobody asked: the algorithm got hold of the socket
+                self._break("it answered what it wasn't asked")  # the algorithm got hold of the socket
             return
         if sent.is_told:
             self._stopped(sent, _stacktrace(body) if kind == protocol.FAILED else None)
@@ -364,7 +367,7 @@ class FramesWorker(Worker):
     def _on_loaded(self, kind: int, body: bytes) -> None:
         pending: asyncio.Future[Any] | None = self._pending
         if pending is None or pending.done():
-            self.kill()
+            self._break("it loaded a second time")
             return
         self._read_output(DRAIN_READS)
         if kind == protocol.READY:
@@ -385,4 +388,4 @@ def _stacktrace(body: bytes) -> str | None:
 
 def _failure(body: bytes, seconds: float, stdout: str) -> CallFailure:
     failure = _decode_failure(body)
-    return CallFailure(failure.message, failure.error_type, failure.stacktrace, seconds, stdout)
+    return CallFailure(failure.message, failure.error_type[:200], failure.stacktrace, seconds, stdout)

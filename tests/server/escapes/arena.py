@@ -236,7 +236,8 @@ class _Seen:
 def project(owner: str, family: str, algorithm: str) -> dict[str, bytes]:
     """The files of the project of one hostile algorithm."""
     if (HOSTILE / f"{family}.js").exists():
-        entry = f"module.exports = require('./{family}').{algorithm}\n"
+        entry = f"const family = require('./{family}');\nmodule.exports = family.{algorithm};\n"
+        entry += f"if (process.env.ARMED && family.{algorithm}_load) family.{algorithm}_load();\n"
         sources = {f"src/{algorithm}.js": entry.encode(), f"src/{family}.js": (HOSTILE / f"{family}.js").read_bytes()}
         return {**_configuration(owner, algorithm), **sources}
     names = ["attempts", family]

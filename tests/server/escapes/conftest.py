@@ -30,8 +30,8 @@ def confined(arena: Arena) -> None:
 
 @pytest.fixture(scope="module")
 def outcomes(arena: Arena, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    """What came of the module's ESCAPES, all let loose at once."""
-    family, escapes = request.module.FAMILY, request.module.ESCAPES
+    """What came of the module's algorithms, all let loose at once."""
+    family, escapes = request.module.FAMILY, getattr(request.module, "ALL", None) or request.module.ESCAPES
     arena.check_bystander()
     try:
         yield arena.outcomes(family, escapes)

@@ -50,7 +50,7 @@ def follows_the_mounts(state):
 
 
 def reads_environments(mark):
-    """Environments and command lines of all processes: whose could be read with `mark` in it; and how many there are."""
+    """Environments and command lines of all processes: those with `mark` in them, and how many processes there are."""
     found = []
     for pid in processes():
         for name in ("environ", "cmdline", "auxv", "maps"):
