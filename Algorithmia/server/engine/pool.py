@@ -473,7 +473,7 @@ class LocalPool:
         self._feed_soon()
 
     def _sweep(self) -> None:
-        """Retire the workers that were idle for too long or have grown large; forget groups without any; again and again."""
+        """Retire the workers that were idle too long or have grown large, forget groups without any; again and again."""
         loop = asyncio.get_running_loop()
         limit = self._settings.worker_idle_timeout
         large = _WORN * self._settings.max_memory_bytes
