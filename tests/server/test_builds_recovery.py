@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -15,14 +16,16 @@ from pathlib import Path
 
 import pytest
 from build_projects import HELLO, Author, installing, project, require_index, require_sandbox, running
+from grounded import SETTINGS, Grounded
 from platforms import Server
 
-from Algorithmia.server.builds import sweep, tree
+from Algorithmia.server.builds import recovery, sweep, tree
 from Algorithmia.server.builds.log import BuildLog
 from Algorithmia.server.builds.records import BuildRecords
 from Algorithmia.server.db import schema
 from Algorithmia.server.db.values import new_id, now_ms
 from Algorithmia.server.platform import Platform
+from Algorithmia.server.services.management import Wishes
 from Algorithmia.server.settings import Settings
 
 Start = Callable[..., Server]
@@ -163,6 +166,48 @@ def test_a_push_that_was_not_built_is_built_after_the_start(ground: Ground) -> N
 
 def test_a_template_that_nobody_pushed_is_not_built(ground: Ground) -> None:
     assert asyncio.run(ground.started(wait=False)) == []
+
+
+def heads(ground: Grounded) -> list[tuple[str, str]]:
+    """What a start would build."""
+    records = BuildRecords(ground.platform.database)
+    return recovery.unbuilt_heads(records, ground.platform.repositories, lambda: False)
+
+
+def test_what_was_pushed_is_found_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Grounded(tmp_path)
+    repositories, records = ground.platform.repositories, BuildRecords(ground.platform.database)
+    unpushed = ground.platform.management.create(ground.me, "me", "Unpushed", Wishes(settings=SETTINGS))
+    (repositories.path(unpushed.id) / "first-commit").unlink()  # as earlier releases made it
+    commit = ground.commit("pushed")
+    assert heads(ground) == [(ground.viewed.id, commit)]
+    monkeypatch.setattr(repositories.git, "run", lambda *_, **__: pytest.fail("a process was started"))
+    assert heads(ground) == [(ground.viewed.id, commit)]
+    assert recovery.unbuilt_heads(records, repositories, lambda: True) == []
+    build_id, _ = records.open(ground.viewed.id, commit, "", True)
+    assert heads(ground) == []
+    records.fail(build_id, "it was tried")
+    assert heads(ground) == []
+
+
+def test_a_broken_repository_keeps_no_other_from_its_build(tmp_path: Path) -> None:
+    ground = Grounded(tmp_path)
+    broken = ground.platform.management.create(ground.me, "me", "Broken", Wishes(settings=SETTINGS))
+    path = ground.platform.repositories.path(broken.id)
+    (path / "first-commit").unlink()
+    shutil.rmtree(path / "objects")
+    commit = ground.commit("pushed")
+    assert heads(ground) == [(ground.viewed.id, commit)]
+
+
+def test_bundled_algorithms_that_follow_a_release_are_not_built_for_it(tmp_path: Path) -> None:
+    ground = Grounded(tmp_path)
+    repositories = ground.platform.repositories
+    viewed = ground.platform.access.find("util", "Echo", ground.me)
+    repositories.create(viewed.id, {"src/Echo.py": b"pass"}, "as an earlier release brought it")
+    ground.platform.git_hosting.open(ground.me, "util", "Echo", "", False)
+    assert len(repositories.commits(viewed.id)) == 2
+    assert heads(ground) == []
 
 
 def test_what_recovery_keeps_and_what_it_removes(ground: Ground) -> None:

@@ -4,17 +4,21 @@ database."""
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from build_projects import project
 from grounded import Grounded
 from starlette.concurrency import run_in_threadpool
 
 from Algorithmia.server.errors import NotFound
 from Algorithmia.server.languages import Languages
+from Algorithmia.server.services.algorithms import Reference
+from Algorithmia.server.services.call_documents import CallOptions
 from Algorithmia.server.services.management import Wishes
 from Algorithmia.server.services.publishing import Publication
 from Algorithmia.server.turns import Turns
@@ -158,3 +162,54 @@ def test_old_builds_go_unless_they_are_published(tmp_path: Path, monkeypatch: py
     names = {path.name for path in (ground.state / "builds").iterdir()}
     assert names == {*kept, *(f"{build_id}.log" for build_id in kept)}
     assert recycled == set(made) - set(kept)
+
+
+# Waits until there is a file ``go`` in the build's directory, and imports another of its files then.
+_WAITS = """
+import os, time
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+def apply(input):
+    while not os.path.exists(os.path.join(HERE, "go")):
+        time.sleep(0.01)
+    from src import late
+    return late.WORD
+"""
+
+
+def test_the_files_of_a_build_stay_while_a_call_uses_them(tmp_path: Path) -> None:
+    ground = Grounded(tmp_path, keep_builds=1)
+    platform, builds = ground.platform, ground.platform.builds
+
+    async def build(commit: str) -> str:
+        build_id = await builds.request(ground.viewed.id, commit)
+        await builds.wait(build_id)
+        row = await run_in_threadpool(builds.get, ground.viewed.id, build_id)
+        assert row is not None and row.status == "succeeded", builds.log(build_id)
+        return build_id
+
+    async def story() -> None:
+        await platform.start()
+        try:
+            files = {**project(_WAITS, adk=False), "src/late.py": "WORD = 'there'\n"}
+            content = {path: text.encode() for path, text in files.items()}
+            commit = platform.repositories.commit_files(ground.viewed.id, content, "waits", "me")
+            first = await build(commit)
+            resolved = await platform.invoker.admit(Reference("me/Zoo", "me", "Zoo", commit), ground.me)
+            call = platform.invoker.invoke(resolved, ground.me, CallOptions(), "text", b"x", "request")
+            answer = asyncio.create_task(call)
+            while not platform.engine.status()["busy"]:
+                await asyncio.sleep(0.01)
+            second = await build(ground.commit("second"))
+            await builds._pruning.close()
+            assert builds.get(ground.viewed.id, first) is None
+            directory = ground.state / "builds" / first
+            directory.chmod(0o755)
+            (directory / "go").touch()
+            assert json.loads((await answer).body)["result"] == "there"
+            await build(ground.commit("third"))
+            await builds._pruning.close()
+            assert not directory.exists() and not (ground.state / "builds" / second).exists()
+        finally:
+            await platform.close()
+
+    asyncio.run(asyncio.wait_for(story(), 120))

@@ -22,6 +22,10 @@ class Workers(Protocol):
     def recycle(self, algorithm_id: str, builds: Collection[str]) -> None:
         """End the workers of these builds as they become idle."""
 
+    def uses(self, build_id: str) -> bool:
+        """Whether a call of the build runs, or waits."""
+        ...
+
 
 class Pruning:
     """Removes old builds. Methods are called on the event loop.
@@ -44,6 +48,7 @@ class Pruning:
         self._invalidate = invalidate
         self._remove = remove
         self._keep = keep
+        self._left: set[str] = set()  # without a row, but perhaps still on disk
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, algorithm_id: str) -> None:
@@ -59,13 +64,19 @@ class Pruning:
             await asyncio.wait(tuple(self._tasks), timeout=_ENDING)
 
     async def _prune(self, algorithm_id: str) -> None:
-        """The rows go first, so that a crash leaves files to `recovery.recover` only."""
+        """The rows go first, so that no call begins any more and a crash leaves files to `recovery.recover` only.
+
+        What calls still use stays on disk until something is removed again.
+        """
         try:
             gone = await run_in_threadpool(self._records.prune, algorithm_id, self._keep)
             if gone:
                 self._invalidate()
                 self._workers.recycle(algorithm_id, gone)
-                for build_id in gone:
+                self._left.update(gone)
+            for build_id in tuple(self._left):
+                if build_id in self._left and not self._workers.uses(build_id):
+                    self._left.discard(build_id)
                     await self._remove(build_id)
         except Exception:
             log.exception("can't remove old builds", extra={"algorithm_id": algorithm_id})

@@ -7,13 +7,14 @@ the row is what makes a directory a build.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from .. import catalog
 from ..db import schema
 from ..db.database import Database
 from ..db.values import is_id, new_id, now_ms
@@ -174,12 +175,12 @@ class BuildRecords:
                 connection.execute(builds.delete().where(builds.c.id.in_(ids[start : start + 500])))
         return ids
 
-    def has_build(self, algorithm_id: str, commit: str) -> bool:
-        """Whether `commit` was ever built, or tried."""
+    def built(self, algorithm_ids: Sequence[str]) -> set[tuple[str, str]]:
+        """Algorithm and commit of all that was ever built, or tried, of these algorithms."""
         builds = schema.builds
+        query = sa.select(builds.c.algorithm_id, builds.c.commit_sha).where(builds.c.algorithm_id.in_(algorithm_ids))
         with self._database.read() as connection:
-            query = sa.select(builds.c.id).where(builds.c.algorithm_id == algorithm_id, builds.c.commit_sha == commit)
-            return connection.execute(query.limit(1)).first() is not None
+            return {(row.algorithm_id, row.commit_sha) for row in connection.execute(query)}
 
     def interrupt(self, problem: str) -> None:
         """End every build in progress: bundled ones become "unbuilt", others "failed"."""
@@ -219,10 +220,13 @@ class BuildRecords:
         with self._database.read() as connection:
             return list(connection.execute(sa.select(builds.c.runtime).where(builds.c.status == SUCCEEDED)).scalars())
 
-    def algorithms(self) -> list[str]:
-        """Ids of all algorithms."""
+    def pushable(self) -> list[str]:
+        """Ids of all algorithms but the bundled ones, which nobody pushes to."""
+        algorithms, accounts = schema.algorithms, schema.accounts
+        bundled = {(project.owner, project.name) for project in catalog.bundled()}
+        query = sa.select(algorithms.c.id, accounts.c.username, algorithms.c.name).join(accounts)
         with self._database.read() as connection:
-            return list(connection.execute(sa.select(schema.algorithms.c.id)).scalars())
+            return [row.id for row in connection.execute(query) if (row.username, row.name) not in bundled]
 
     def _end(self, build_id: str, **values: Any) -> bool:
         builds = schema.builds

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from ..git.program import GitError
 from . import sweep
 from .records import INTERRUPTED, SUCCEEDED, BuildRecords
+
+log = logging.getLogger("algorithmia.builds")
+
+_AT_ONCE = 500
 
 
 class Heads(Protocol):
     """The part of git hosting that this needs."""
 
-    def exists(self, algorithm_id: str) -> bool: ...
-
     def head(self, algorithm_id: str) -> str | None: ...
 
-    def commits(self, algorithm_id: str, since: Any, until: Any, limit: int) -> list[Any]: ...
+    def is_first(self, algorithm_id: str, commit: str) -> bool: ...
 
 
 def recover(state: Path, records: BuildRecords) -> None:
@@ -36,16 +40,21 @@ def recover(state: Path, records: BuildRecords) -> None:
 def unbuilt_heads(records: BuildRecords, repositories: Heads, is_over: Callable[[], bool]) -> list[tuple[str, str]]:
     """Algorithm and commit of what was pushed and never built: pushes that came in just before a crash.
 
-    is_over  whether nobody wants to know any more
+    Reads a small file or two for each algorithm. `is_over` says whether nobody wants to know any more.
     """
     found = []
-    for algorithm_id in records.algorithms():
-        if is_over():
-            break
-        if repositories.exists(algorithm_id):
-            head = repositories.head(algorithm_id)
-            is_built = head is None or records.has_build(algorithm_id, head)
-            # The first commit is the template, which nobody pushed.
-            if head and not is_built and len(repositories.commits(algorithm_id, None, None, 2)) > 1:
-                found.append((algorithm_id, head))
+    algorithms = records.pushable()
+    for start in range(0, len(algorithms), _AT_ONCE):
+        some = algorithms[start : start + _AT_ONCE]
+        built = records.built(some)
+        for algorithm_id in some:
+            if is_over():
+                return []
+            try:
+                head = repositories.head(algorithm_id)
+                # The first commit is the template.
+                if head and (algorithm_id, head) not in built and not repositories.is_first(algorithm_id, head):
+                    found.append((algorithm_id, head))
+            except GitError as problem:
+                log.warning("can't see what was pushed: %s", problem, extra={"algorithm_id": algorithm_id})
     return found

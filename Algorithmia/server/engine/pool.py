@@ -134,6 +134,12 @@ class LocalPool:
                     self._forget(group, worker)
                     worker.retire()
 
+    def uses(self, build_id: str) -> bool:
+        """Whether a call of that build runs or waits, or a worker of it is being started."""
+        held = any(worker.holders and group.build.id == build_id for worker, group in self._processes.items())
+        groups = (group for group in self._groups.values() if group.build.id == build_id)
+        return held or any(group.starting or group.waiting for group in groups)
+
     async def close(self) -> None:
         """End every worker."""
         self._is_closed = True

@@ -41,6 +41,8 @@ _TIDY_SECONDS = 900.0
 _TIDY_AT_PACKS = 40
 _MAX_LOG = 4 * 1024 * 1024
 _ATTEMPTS = 5
+# A file in each repository: the commit that it was made with.
+_FIRST = "first-commit"
 # How long start-up waits for git processes that outlived a killed platform; they end with their input.
 _RECOVERY_PATIENCE = 10.0
 
@@ -90,6 +92,22 @@ class Repositories:
             if _COMMIT.fullmatch(text):
                 return text
         return self._commit_of(algorithm_id, MASTER)
+
+    def is_first(self, algorithm_id: str, commit: str) -> bool:
+        """Whether `commit`, the head of master, is the one that the repository was made with: nobody has pushed.
+
+        No process is needed for that, but once for repositories of earlier releases. Raises GitError.
+        """
+        path = self.path(algorithm_id)
+        with suppress(FileNotFoundError):
+            return (path / _FIRST).read_text("ascii", "replace") == commit
+        is_first = not self.git.run(path, "rev-list", "--max-count=1", "--skip=1", commit, "--").strip()
+        if is_first:
+            made = path / f"{_FIRST}.{uuid.uuid4().hex}"
+            made.write_text(commit, "ascii")
+            sync(made)
+            made.rename(path / _FIRST)
+        return is_first
 
     def version_head(self, algorithm_id: str, version: str) -> str | None:
         """The commit that `version` was published from, as its clone URL gives it; None if it has none."""
@@ -167,6 +185,7 @@ class Repositories:
         try:
             self.git.run(None, "init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}", str(made))
             commit = self._import(made, MASTER, message, NAME, when or int(time.time()), None, given_files(files))
+            (made / _FIRST).write_text(commit, "ascii")
             _sync_tree(made)
             try:
                 os.rename(made, path)
