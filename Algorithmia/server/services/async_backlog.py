@@ -1,7 +1,8 @@
 """Calls that an earlier server acknowledged and didn't end: run again, a few at a time, each account in its turn.
 
 Their inputs stay on disk until they begin. A call that has begun several times without ever ending, because the server
-didn't survive, is given up: it might be the reason.
+didn't survive, is given up: it might be the reason. So that others don't share its fate only because they ran beside
+it, those that have one attempt left come last, and one by one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .invoke import Invoker
 
 log = logging.getLogger("algorithmia.calls")
 
-MOST_ATTEMPTS = 3
+_MOST_ATTEMPTS = 3
 _AT_ONCE = 32
 _RETRY = 5.0
 
@@ -35,44 +36,50 @@ class Backlog:
         self._async_calls = async_calls
         self._algorithms = algorithms
         self._invoker = invoker
-        self._limit = max(1, min(_AT_ONCE, settings.max_concurrent_calls))
-        self._waiting: dict[str, deque[str]] = {}  # request ids, by account
+        # Of each account no more than will really run: waiting for a worker counts as an attempt.
+        self._limit = max(1, min(_AT_ONCE, settings.max_workers, settings.max_concurrent_calls))
+        self._waiting: dict[str, deque[tuple[str, bool]]] = {}  # by account: request ids, and if it's the last attempt
         self._running: Counter[str] = Counter()
 
     def load(self) -> None:
         """Find out what is left. Blocks; before the first call is accepted."""
-        for request_id, account_id in self._async_calls.load():
-            self._waiting.setdefault(account_id, deque()).append(request_id)
+        for request_id, account_id, attempts in self._async_calls.load():
+            self._waiting.setdefault(account_id, deque()).append((request_id, attempts == _MOST_ATTEMPTS - 1))
 
     def start(self) -> None:
         """Begin with as many calls as may run at once, and go on with the others as these end."""
         while self._running.total() < _AT_ONCE and not self._invoker.is_ending:
-            ready = [account_id for account_id in self._waiting if self._running[account_id] < self._limit]
+            ready = [
+                account_id
+                for account_id, waiting in self._waiting.items()
+                if self._running[account_id] < (1 if waiting[0][1] else self._limit)
+            ]
             if not ready:
                 return
             account_id = min(ready, key=self._running.__getitem__)
             waiting = self._waiting.pop(account_id)
-            request_id = waiting.popleft()
+            entry = waiting.popleft()
             if waiting:
                 self._waiting[account_id] = waiting  # behind those that have as many running
             self._running[account_id] += 1
-            task = asyncio.get_running_loop().create_task(self._run(request_id, account_id))
+            task = asyncio.get_running_loop().create_task(self._run(account_id, entry))
             self._invoker.keep(task)
 
-    async def _run(self, request_id: str, account_id: str) -> None:
+    async def _run(self, account_id: str, entry: tuple[str, bool]) -> None:
+        request_id = entry[0]
         try:
             await self._run_again(request_id)
         except Exception:
             log.exception("an async call of before could not be begun", extra={"request_id": request_id})
-            asyncio.get_running_loop().call_later(_RETRY, self._put_back, request_id, account_id)
+            asyncio.get_running_loop().call_later(_RETRY, self._put_back, account_id, entry)
         finally:
             self._running[account_id] -= 1
             if not self._running[account_id]:
                 del self._running[account_id]
             self.start()
 
-    def _put_back(self, request_id: str, account_id: str) -> None:
-        self._waiting.setdefault(account_id, deque()).append(request_id)
+    def _put_back(self, account_id: str, entry: tuple[str, bool]) -> None:
+        self._waiting.setdefault(account_id, deque()).append(entry)
         self.start()
 
     async def _run_again(self, request_id: str) -> None:
@@ -98,7 +105,7 @@ def _objection(earlier: Earlier, resolved: Resolved | None) -> str:
     """Why a call is not begun again; "" if it is."""
     accepted = f"this async call, accepted at {iso_time(earlier.created_at)},"
     not_run = f"{accepted} was not run after a restart of the platform:"
-    if earlier.attempts >= MOST_ATTEMPTS:
+    if earlier.attempts >= _MOST_ATTEMPTS:
         return (
             f"{accepted} has been given up: it was begun {earlier.attempts} times, and each time the platform was "
             "killed or crashed before it had ended. If it is not what brings the platform down, call again"

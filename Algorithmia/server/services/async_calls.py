@@ -81,6 +81,8 @@ class AsyncCalls:
         self._pending: set[str] = set()
         self._changes: list[_Change] = []
         self._writing: asyncio.Future[list[Exception | None]] | None = None
+        self._unwritten: list[_Change] = []  # to be tried again when the timer says so
+        self._retry: asyncio.TimerHandle | None = None
         self._retry_after = _RETRY
         self._is_closing = False
 
@@ -152,20 +154,24 @@ class AsyncCalls:
     async def drain(self) -> None:
         """Write what is still to be written; what can't be is left to the next start, which runs the call again."""
         self._is_closing = True
-        self._start()
+        if self._retry is not None:
+            self._retry.cancel()
+        self._try_again()
         while self._writing is not None:
             await asyncio.wait([self._writing])
             await asyncio.sleep(0)
 
     # -- what an earlier server left: these block --------------------------------------------------------------------
 
-    def load(self) -> list[tuple[str, str]]:
-        """Request id and account id of all calls in the table, oldest first; from now on they are pending."""
-        columns = (_table.c.request_id, _table.c.account_id)
+    def load(self) -> list[tuple[str, str, int]]:
+        """Request id, account id and attempts of all calls in the table, which are pending from now on: first those
+        that were begun least often, and of them the oldest."""
+        columns = (_table.c.request_id, _table.c.account_id, _table.c.attempts)
+        query = sa.select(*columns).order_by(_table.c.attempts, _table.c.created_at, _table.c.request_id)
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(*columns).order_by(_table.c.created_at, _table.c.request_id)).all()
+            rows = connection.execute(query).all()
         self._pending.update(row.request_id for row in rows)
-        return [(row.request_id, row.account_id) for row in rows]
+        return [(row.request_id, row.account_id, row.attempts) for row in rows]
 
     def find(self, request_id: str) -> Earlier | None:
         """The call, unless its algorithm or account has been deleted meanwhile, and the call with it."""
@@ -224,7 +230,6 @@ class AsyncCalls:
 
     def _batch_done(self, batch: list[_Change], done: asyncio.Future[list[Exception | None]]) -> None:
         self._writing = None
-        again: list[_Change] = []
         for change, problem in zip(batch, done.result(), strict=True):
             waiting = change.written
             if waiting is not None:
@@ -236,14 +241,16 @@ class AsyncCalls:
                 self._retry_after = _RETRY
             else:
                 log.error("the end of an async call could not be stored", exc_info=problem)
-                again.append(change)
-        if again and not self._is_closing:
-            asyncio.get_running_loop().call_later(self._retry_after, self._try_again, again)
+                self._unwritten.append(change)
+        if self._unwritten and self._retry is None and not self._is_closing:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_after, self._try_again)
             self._retry_after = min(_LONGEST_RETRY, 2 * self._retry_after)
         self._start()
 
-    def _try_again(self, changes: list[_Change]) -> None:
-        self._changes.extend(changes)
+    def _try_again(self) -> None:
+        self._retry = None
+        self._changes.extend(self._unwritten)
+        self._unwritten.clear()
         self._start()
 
     def _write(self, batch: list[_Change]) -> list[Exception | None]:

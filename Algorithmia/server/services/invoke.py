@@ -261,8 +261,8 @@ class Invoker:
             log.info("unattended call", extra={"request_id": call.request_id, **notes})
         if failure is None:
             self._async_calls.ended(call.request_id)
-        elif self.is_ending and (failure.error_type == "SystemError" or resolved.needs_build):
-            self._async_calls.left(call.request_id)  # the platform's end is the reason, or may be
+        elif self.is_ending:  # that may be the reason: what the algorithm asks of the platform is refused by now
+            self._async_calls.left(call.request_id)
         else:
             self._async_calls.failed(call, resolved, failure)
 
