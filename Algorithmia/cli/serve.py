@@ -73,7 +73,7 @@ def _print_status(found, args, env):
         else:
             env.note("algorithms run in a sandbox (%s)" % sandbox)
             if found["health"].get("network") == "shared":
-                env.note("... but REACH THIS MACHINE'S OWN SERVICES where they may use the network: install slirp4netns")
+                env.note("they REACH THIS MACHINE'S OWN SERVICES if they may use the network: install slirp4netns")
         if found.get("health", {}).get("memory") == "watchdog":
             env.note("their memory is looked at twice a second: there is no control group to limit it")
         env.note("data in %s, log in %s" % (local.state_directory(), local.log_path()))

@@ -159,7 +159,7 @@ def test_files_of_the_platform_and_of_people_are_not_there(tmp_path: Path) -> No
 
 
 def test_the_state_directory_is_hidden_even_inside_of_what_may_be_read(tmp_path: Path) -> None:
-    found = detect("require", hidden=[tmp_path / "home"])
+    found = detect("auto", hidden=[tmp_path / "home"])
     tmp_path.chmod(0o755)
 
     async def test(keeper: Keeper) -> None:
@@ -376,7 +376,7 @@ def apply(state):
 def test_an_isolated_algorithm_on_a_platform_works_with_data_and_other_algorithms(
     start_server: Any, tmp_path: Path
 ) -> None:
-    server = start_server("--sandbox", "require")
+    server = start_server("--sandbox", "auto")
     hosted = Hosted(server, tmp_path)
     hosted.send("POST", "/v1/connector/data/.my", b'{"name": "isolated"}')
     settings = {"language": "python3", "environment": "cpu", "source_visibility": "closed", "license": "apl"}
@@ -536,7 +536,7 @@ def test_detect(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
 def test_a_bwrap_that_does_not_work_leads_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     working = list(bubblewrap.find())
     monkeypatch.setattr(bubblewrap, "find", lambda: iter(["/nowhere/bwrap", "/bin/false", *working]))
-    found = detect("require")
+    found = detect("auto")
     assert isinstance(found, bubblewrap.Bubblewrap) and found.program == working[0]
 
 
@@ -549,10 +549,13 @@ def test_every_bwrap_here_works(program: str) -> None:
 
 
 def test_the_server_says_which_sandbox_it_has(start_server: Any) -> None:
-    for wanted, name in (("require", "bubblewrap"), ("off", "none")):
+    for wanted, name in (("auto", "bubblewrap"), ("off", "none")):
         server = start_server("--sandbox", wanted)
         health = json.loads(server.client().getHelper("/health").content)
         assert (health["sandbox"], health["engine"]["sandbox"]) == (name, name)
+        assert health["memory"] == health["engine"]["memory"] == Keeper.sandbox.memory
+        network = Keeper.sandbox.network if wanted == "auto" else "shared"
+        assert health["network"] == health["engine"]["network"] == network
 
 
 def test_a_server_that_must_have_a_sandbox_and_has_none_does_not_start(tmp_path: Path) -> None:

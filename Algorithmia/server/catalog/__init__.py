@@ -1,6 +1,7 @@
 """The bundled algorithms: each directory OWNER/NAME here is an ordinary algorithm project.
 
-Its ``algorithmia.conf`` also says which version of it this is, ``"version": "1.0.0"`` (0.1.0 if it doesn't).
+Its ``algorithmia.conf`` also says which version of it this is, ``"version": "1.0.0"`` (0.1.0 if it doesn't), and
+whether it does without the internet, ``"network_access": "isolated"``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent
 
@@ -39,9 +41,16 @@ class Bundled:
 
     def version(self) -> tuple[int, int, int]:
         """The version that this release has of it."""
-        configuration = json.loads((self.path / "algorithmia.conf").read_bytes())
-        major, minor, revision = configuration.get("version", _FIRST_VERSION).split(".")
+        major, minor, revision = self._configuration().get("version", _FIRST_VERSION).split(".")
         return int(major), int(minor), int(revision)
+
+    def network_access(self) -> str:
+        """What it reaches besides the platform: everything (full) or nothing (isolated)."""
+        return str(self._configuration().get("network_access", "full"))
+
+    def _configuration(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.path / "algorithmia.conf").read_bytes())
+        return found
 
     def dependencies(self) -> list[str]:
         """Names of the packages that it needs besides the SDK: with any, it must be built before it can run."""

@@ -23,7 +23,6 @@ _SETTINGS = {
     "algorithm_callability": PUBLIC,
     "source_visibility": "open",
     "license": "mit",
-    "network_access": "full",
     "pipeline_enabled": True,
     "language": "python3-1",
     "environment": "cpu",
@@ -56,7 +55,7 @@ def _algorithm(connection: sa.Connection, owner: Account, project: catalog.Bundl
     details = msgspec.json.encode(
         {"label": project.name, "tagline": project.tagline(), "summary": project.readme()}
     ).decode()
-    settings = msgspec.json.encode(_SETTINGS).decode()
+    settings = msgspec.json.encode({**_SETTINGS, "network_access": project.network_access()}).decode()
     found = connection.execute(
         sa.select(algorithms).where(algorithms.c.account_id == owner.id, algorithms.c.name == project.name)
     ).one_or_none()

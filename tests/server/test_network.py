@@ -1,0 +1,219 @@
+"""Algorithms and builds that may use the network reach what is outside of the machine, and nothing of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import engine_zoo
+import pytest
+from engine_zoo import Keeper, is_running, sandbox_called, wait_until, with_keeper
+from test_sandbox import HEAD, serving
+from test_sandbox import ZOO as PROBES
+
+from Algorithmia.server.engine import bubblewrap, cgroups, network, sandbox
+from Algorithmia.server.engine.network import PrivateNetwork, own_addresses, resolver
+from Algorithmia.server.engine.sandbox import Confinement, NoSandbox, detect
+
+ZOO = {
+    "asks": PROBES["asks"],
+    "connects": PROBES["connects"],
+    "resolves": "def apply(host): return open('/etc/resolv.conf').read(), attempt(socket.getaddrinfo, host, 80)",
+    "ip": (
+        "def apply(input):\n"
+        "    import fcntl, struct\n"
+        "    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:\n"
+        "        down = attempt(fcntl.ioctl, s, 0x8914, struct.pack('16sh22x', b'tap0', 0))\n"
+        "        away = attempt(fcntl.ioctl, s, 0x890C, bytes(120))\n"
+        "    return [down, away, attempt(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1),\n"
+        "            attempt(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, 0), sorted(os.listdir('/proc/self/fd'))]"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def private(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = sandbox_called("bubblewrap")
+    if found.network != "private":
+        pytest.skip("there is no slirp4netns that works here")
+    monkeypatch.setattr(Keeper, "sandbox", found)
+    for name, source in ZOO.items():
+        monkeypatch.setitem(engine_zoo.ZOO, name, HEAD + source)
+
+
+@contextlib.contextmanager
+def listening(host: str = "127.0.0.1") -> Iterator[int]:
+    """The port of a service of this machine, which hears nothing of anybody when the block is left."""
+    with socket.create_server((host, 0)) as service:
+        yield service.getsockname()[1]
+        service.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            service.accept()
+
+
+def slirps(keeper: Keeper) -> list[int]:
+    """The slirp4netns of the pool's workers."""
+    attached = [worker._process.attachment for worker in keeper.pool._processes if worker._process is not None]
+    found = [entry._slirp for entry in attached if isinstance(entry, PrivateNetwork)]
+    return [process.pid for process in found if process is not None]
+
+
+def test_an_algorithm_reaches_the_platform_and_nothing_else_of_the_machine(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        name = f"algorithmia-test-{os.getpid()}"
+        async with serving(keeper) as port:
+            with listening() as local, listening("0.0.0.0") as everywhere, socket.socket(socket.AF_UNIX) as unix:  # noqa: S104
+                unix.bind(f"\0{name}")
+                unix.listen()
+                assert await keeper("asks", "/x") == [f"http://127.0.0.1:{port}", "you asked for /x"]
+                own = [address.partition("/")[0] for address in own_addresses()]
+                gateway, dns = "198.51.100.2", "198.51.100.3"
+                for host in ("127.0.0.1", gateway, dns, "localhost"):
+                    outcome = await keeper("connects", [[host, local], [host, everywhere]])
+                    assert set(outcome) <= {"ECONNREFUSED", "ENETUNREACH"}, host
+                assert await keeper("connects", [[host, everywhere] for host in own]) == ["EACCES"] * len(own)
+                outcome = await keeper("connects", [[dns, port], [gateway, port], f"@{name}"])
+                assert set(outcome) <= {"ECONNREFUSED", "ENETUNREACH"}
+        metadata = ["169.254.169.254", "169.254.0.1", "192.0.0.192", "100.100.100.200", "168.63.129.16"]
+        assert await keeper("connects", [[host, 80] for host in metadata]) == ["EACCES"] * len(metadata)
+
+    with_keeper(tmp_path, test)
+
+
+def test_what_is_outside_can_be_reached(tmp_path: Path) -> None:
+    """The name server, that is: the only thing that every machine knows of the outside."""
+
+    async def test(keeper: Keeper) -> None:
+        text, _ = await keeper("resolves", "localhost")
+        assert text.startswith("nameserver 198.51.100.3\n")
+        lines = Path("/etc/resolv.conf").read_text().splitlines()
+        servers = [line.split()[1] for line in lines if line.startswith("nameserver")]
+        if not servers or ":" in servers[0] or not answers(servers[0]):
+            pytest.skip("no name server answers over TCP")
+        assert await keeper("connects", [["198.51.100.3", 53]]) == ["done"]
+
+    with_keeper(tmp_path, test)
+
+
+def answers(server: str) -> bool:
+    try:
+        socket.create_connection((server, 53), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_an_algorithm_cannot_change_its_network(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        *refused, descriptors = await keeper("ip")
+        assert refused[:3] == ["EPERM"] * 3 and refused[3] in ("EPERM", "EAFNOSUPPORT")
+        # Nothing of how it was made is left open.
+        assert len(descriptors) <= 5, descriptors
+
+    with_keeper(tmp_path, test)
+
+
+def test_the_network_goes_with_the_worker_and_not_the_other_way_round(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        assert await keeper("echo", 1) == 1
+        [slirp] = slirps(keeper)
+        held = {os.readlink(f"/proc/{slirp}/fd/{name}") for name in os.listdir(f"/proc/{slirp}/fd")}
+        assert not any("socket" in name and "memfd" in name for name in held) and len(held) < 12, held
+        os.kill(slirp, signal.SIGKILL)
+        assert await keeper("echo", 2) == 2 and slirps(keeper) == [slirp]
+        assert await keeper("connects", [["198.51.100.3", 53]]) != ["done"] or slirps(keeper) != [slirp]
+        [*_, last] = slirps(keeper)
+        for worker in tuple(keeper.pool._processes):
+            worker.kill()
+            await worker.ended
+        assert not is_running(last) and not slirps(keeper)
+
+    opened, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    with_keeper(tmp_path, test)
+    assert len(os.listdir("/proc/self/fd")) <= opened + 1
+    assert threading.active_count() <= threads + 1
+
+
+def test_it_does_not_outlive_a_server_that_is_killed() -> None:
+    script = (
+        "import os\n"
+        "from pathlib import Path\n"
+        "from Algorithmia.server.engine.sandbox import Confinement, detect\n"
+        "process = detect().start(('/bin/sleep', '600'), Confinement(Path('/'), {}, Path('/')))\n"
+        "process.attachment._thread.join()\n"
+        "print(process.pid, process.attachment._slirp.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, timeout=60)
+    started = [int(pid) for pid in done.stdout.split()]
+    assert len(started) == 2
+    assert wait_until(lambda: not any(map(is_running, started)), 20)
+    if groups := cgroups.find():
+        groups.sweep()
+
+
+def test_builds_reach_nothing_of_the_machine_either(tmp_path: Path) -> None:
+    with listening() as port:
+        script = (
+            f"import socket\nfor host in ('127.0.0.1', '198.51.100.2'):\n    s = socket.socket()\n"
+            f"    print(s.connect_ex((host, {port})))"
+        )
+        confinement = Confinement(
+            Path("/"), {"PATH": "/usr/bin"}, tmp_path, (sys.prefix, sys.base_prefix), (str(tmp_path),)
+        )
+        process = Keeper.sandbox.start((sys.executable, "-c", script), confinement, stdout=subprocess.PIPE)
+        output, _ = process.communicate(timeout=60)
+        process.dispose()
+        assert output.split() == [b"111", b"101"]
+
+
+def test_a_network_that_cannot_be_made_fails_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keeper.sandbox, "_slirp", "/bin/false")
+
+    async def test(keeper: Keeper) -> None:
+        failure = await keeper.failure("echo", 1)
+        assert failure.error_type == "SystemError" and "could not be given a network" in failure.message
+
+    with_keeper(tmp_path, test)
+
+
+def test_where_there_is_no_slirp4netns_the_network_is_shared(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(network, "find", lambda: None)
+    assert detect("auto").network == "shared"
+    assert "NETWORK SHARED" in caplog.text and "no slirp4netns" in caplog.text
+    with pytest.raises(NoSandbox, match="no slirp4netns.*Install slirp4netns"):
+        detect("require")
+    monkeypatch.setattr(network, "find", lambda: "/bin/false")
+    with pytest.raises(NoSandbox, match="slirp4netns doesn't work"):
+        detect("require")
+    assert isinstance(detect("auto"), bubblewrap.Bubblewrap) and sandbox.Unconfined.network == "shared"
+
+
+def test_what_resolv_conf_says(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("# mine\nnameserver 127.0.0.53\nsearch example.net\noptions ndots:2 edns0\nnameserver ::1\n")
+    assert resolver(str(path)).decode().splitlines() == [
+        "nameserver 198.51.100.3", "search example.net", "options ndots:2 edns0",
+    ]  # fmt: skip
+    assert resolver(str(tmp_path / "none")) == b"nameserver 198.51.100.3\n"
+
+
+def test_which_addresses_are_the_machines_own(tmp_path: Path) -> None:
+    table = tmp_path / "fib_trie"
+    table.write_text(
+        "Main:\n  +-- 0.0.0.0/0 3 0 4\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.1.2.3\n"
+        "        /32 host LOCAL\n     |-- 10.1.2.255\n        /32 link BROADCAST\n     |-- 127.0.0.1\n"
+        "        /32 host LOCAL\nLocal:\n     |-- 10.1.2.3\n        /32 host LOCAL\n"
+    )
+    assert list(own_addresses(str(table))) == ["10.1.2.3/32"]
+    assert json.dumps(list(own_addresses()))
