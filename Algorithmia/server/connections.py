@@ -126,6 +126,7 @@ def uvicorn_options(shutdown_timeout: float) -> dict[str, Any]:
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "proxy_headers": False,  # nobody asks for the client's address
         "timeout_graceful_shutdown": int(shutdown_timeout),
         "timeout_keep_alive": 75,
         "ws": "none",

@@ -24,6 +24,7 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import config, local
@@ -166,6 +167,7 @@ async def _run(
     settings = platform.settings
     application = create_application(platform)
     options = uvicorn_options(settings.shutdown_timeout)
+    loop = asyncio.get_running_loop()
     gateways: Gateways | None = None
     problems: list[str] = []
 
@@ -192,6 +194,11 @@ async def _run(
             if gateways is not None:
                 self.config.timeout_graceful_shutdown = int(await gateways.stop())
             await super().shutdown(sockets)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            super().handle_exit(sig, frame)
+            if self.force_exit and gateways is not None:
+                loop.call_soon_threadsafe(gateways.give_up)
 
     server = Server(
         uvicorn.Config(

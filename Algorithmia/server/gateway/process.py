@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -251,6 +252,9 @@ async def _serve(options: Options) -> None:
     link.stop.add_done_callback(lambda _: setattr(server, "should_exit", True))
     limit = options.request_timeout
     watching = loop.create_task(close_stalled(server.server_state.connections, limit)) if limit > 0 else None
+    # What is here now stays; what comes is mostly gone before anybody need look for cycles.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
     await server.serve(sockets=[socket.socket(fileno=options.listener)])
     if watching is not None:
         watching.cancel()

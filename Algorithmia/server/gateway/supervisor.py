@@ -73,13 +73,17 @@ class Gateways:
             _, running = await asyncio.wait(self._keepers, timeout=self._settings.shutdown_timeout)
             if running:
                 log.error("ending %d requests that have not finished", len(self._tasks))
-                for task in self._tasks:
+                for task in tuple(self._tasks):
                     task.cancel()
                 await asyncio.wait(self._keepers, timeout=_LAST_WORDS)
-            for keeper in self._keepers:
-                keeper.cancel()
+            self.give_up()
             await asyncio.gather(*self._keepers, return_exceptions=True)
         return max(1.0, deadline - now())
+
+    def give_up(self) -> None:
+        """Wait for nothing any more."""
+        for keeper in self._keepers:
+            keeper.cancel()
 
     async def _keep(self, started: asyncio.Future[None]) -> None:
         """One gateway, and whichever comes after it."""
