@@ -59,13 +59,14 @@ class AlgorithmManagement(ManagementBase):
         # Its sample input is run before the answer comes.
         return self._manage("POST", "/versions", body, read_timeout=None)
 
-    def compile(self, force=False):
-        # type: (bool) -> Document
+    def compile(self, force=False, commit=None):
+        # type: (bool, Optional[str]) -> Document
         """Build the newest source and wait for the build to end: ``compilation.successful`` says how it did.
 
-        force  build it even if it is built already
+        force   build it even if it is built already (what is published is built again in any case)
+        commit  build this one
         """
-        return self._manage("POST", "/compile", {"force": True} if force else {}, read_timeout=None)
+        return self._manage("POST", "/compile", _given(force=force or None, commitSha=commit), read_timeout=None)
 
     def info(self, algo_hash=None):
         # type: (Optional[str]) -> Document

@@ -159,6 +159,7 @@ PUBLISH = Command(
         _SAMPLE,
         _NOTES,
         Argument("--commit", metavar="HASH", help="publish the build of this commit"),
+        Argument("--rebuild", action="store_true", help="build it again first, if it is published already"),
         _JSON,
     ),
     variadic="names",
@@ -274,10 +275,13 @@ ENVIRONMENT = Command(
     "environment",
     "list the environments of a language",
     handler="environments:environment",
-    description="Prints a JSON array. 'id' is for 'algo create --environment', 'environment_specification_id' for "
-    "'algo template'.",
-    arguments=(Argument("language", metavar="LANGUAGE", help="a language, as 'algo languages' prints them"),),
-    examples=("algo environment python3",),
+    description="Prints a table on a terminal, else a JSON array. 'id' is for 'algo create --environment', "
+    "'environment_specification_id' for 'algo template'.",
+    arguments=(
+        Argument("language", metavar="LANGUAGE", help="a language, as 'algo languages' prints them"),
+        _JSON,
+    ),
+    examples=("algo environment python3", "algo environment python3 --json"),
 )
 
 TEMPLATE = Command(

@@ -3,7 +3,7 @@ import re
 
 from .._compat import to_text
 from . import exit_status, output, processes
-from .context import CliError, UsageError
+from .context import CliError, UsageError, encode
 from .remote import algorithm, connect, named_algorithm
 from .source import clone_url
 
@@ -65,9 +65,21 @@ def publish(args, env):
     version = {"version_type": args.part or "minor"}
     if args.commit:
         version["git_hash"] = args.commit
+    if args.rebuild:
+        version["git_hash"] = _rebuilt(found, args.commit, env)
     answer = publish_build(found, version, args)
     show_version(found, answer, args, env)
     return exit_status.OK
+
+
+def _rebuilt(found, commit, env):
+    """Commit of a build that no version has yet: made now if there is none. Raises CliError if it fails."""
+    env.note("Building %s" % found.path)
+    built = found.compile(commit=commit)
+    if not built["compilation"]["successful"]:
+        output.log_writer(env, to_stderr=True)(encode(built["compilation"].get("output") or ""))
+        raise CliError("algo publish: the build failed; nothing was published", exit_status.FAILED)
+    return built["version_info"]["git_hash"]
 
 
 def publish_build(found, version, args):

@@ -10,6 +10,8 @@ from .context import CliError, UsageError, decode
 def auth(args, env):
     """The auth command."""
     name = _profile_name(args)
+    if args.print_key:
+        return _print_key(args, env)
     scripted = args.key_stdin or args.bearer_token_stdin
     if args.key_stdin and args.bearer_token_stdin:
         raise UsageError("algo auth: error: give --key-stdin or --bearer-token-stdin, not both")
@@ -20,6 +22,21 @@ def auth(args, env):
     config.save_profile(native(name), profile)
     suffix = "" if name == config.DEFAULT_PROFILE else " --profile %s" % name
     env.done("Profile is ready to use. Test with 'algo ls%s'" % suffix)
+    return exit_status.OK
+
+
+def _print_key(args, env):
+    """Print the key or token that other commands would send with the same --profile, and nothing else."""
+    from ..client import Client
+
+    if args.key_stdin or args.bearer_token_stdin or args.api_address or args.ca_cert:
+        raise UsageError("algo auth: error: --print-key saves nothing; leave the other options out")
+    client = Client(profile=args.name or args.profile)
+    address = client.apiAddress  # starts the platform of this machine if it is meant, whose key is known then
+    secret = client.apiKey or client.bearerToken
+    if not secret:
+        raise CliError("algo auth: there is no key for %s: save one with 'algo auth'" % address, exit_status.AUTH)
+    env.out(secret)
     return exit_status.OK
 
 

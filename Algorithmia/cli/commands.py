@@ -15,7 +15,8 @@ AUTH = Command(
     handler="auth:auth",
     description="Asks for the platform's address, an API key and, optionally, a CA certificate, checks them with the "
     "platform, and saves them in the profiles file, which only you can read. For scripts: with --key-stdin or "
-    "--bearer-token-stdin nothing is asked, and the secret is one line of standard input.",
+    "--bearer-token-stdin nothing is asked, and the secret is one line of standard input. With --print-key nothing is "
+    "saved.",
     arguments=(
         Argument("name", nargs="?", metavar="NAME", help="same as --profile NAME (default: default)"),
         Argument("--api-address", metavar="URL", help="http or https address of the platform"),
@@ -23,11 +24,13 @@ AUTH = Command(
         Argument("--bearer-token-stdin", action="store_true", help="read a JSON web token from standard input"),
         Argument("--ca-cert", metavar="FILE", help="PEM file of a private certificate authority to trust"),
         Argument("--no-verify", action="store_true", help="save without asking the platform"),
+        Argument("--print-key", action="store_true", help="print the key (or token) that other commands send"),
     ),
     examples=(
         "algo auth",
         "algo auth --profile second_user",
         "algo auth --profile work --api-address https://algo.example.com --key-stdin < key.txt",
+        "curl -H \"Authorization: Simple $(algo auth --print-key)\" ...",
     ),
 )
 

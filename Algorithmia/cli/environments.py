@@ -24,7 +24,14 @@ def environment(args, env):
     """The environment command."""
     answer = connect(args).get_environment(args.language)
     found = answer if isinstance(answer, list) else answer["environments"]
-    env.out(json.dumps(found, indent=1, separators=(",", ": "), ensure_ascii=False))
+    if args.json or not env.stdout_isatty:
+        # As earlier versions printed it, for scripts.
+        env.out(json.dumps(found, indent=1, separators=(",", ": "), ensure_ascii=False))
+        return exit_status.OK
+    rows = [
+        (one["display_name"], one["id"], one["environment_specification_id"], one.get("problem") or "") for one in found
+    ]  # fmt: skip
+    output.write_table(env, ("NAME", "ID", "ENVSPEC_ID", "NOT USABLE"), rows)
     return exit_status.OK
 
 

@@ -147,8 +147,9 @@ def _show_deployed(client, path, answer, args, env):
     env.out("algo://%s" % path)
     env.note(url)
     # The key stays out of what is shown and kept in the shell's history.
+    profile = " --profile %s" % processes.shell_word(args.profile) if args.profile else ""
     env.note(
-        "curl -H \"Authorization: Simple $ALGORITHMIA_API_KEY\" -H 'Content-Type: application/json' -d %s %s"
-        % (processes.shell_word(args.sample_input or '"INPUT"'), url)
+        "curl -H \"Authorization: %s $(algo auth --print-key%s)\" -H 'Content-Type: application/json' -d %s %s"
+        % ("Simple" if client.apiKey else "Bearer", profile, processes.shell_word(args.sample_input or '"INPUT"'), url)
     )
     return exit_status.OK

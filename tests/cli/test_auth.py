@@ -58,6 +58,27 @@ def test_the_closed_service_is_named_before_the_key_is_asked(cli):
     assert saved().api_server == config.DEFAULT_ADDRESS
 
 
+def test_the_key_is_printed_and_nothing_else(cli, profile, monkeypatch):
+    profile("https://one.example.com", key="simONE")
+    profile("https://two.example.com", name="two", key="simTWO")
+    config.save_profile("token", config.Profile("", "https://three.example.com", "", JWT))
+    for words, secret in (((), "simONE"), (("two",), "simTWO"), (("--profile", "two"), "simTWO"), (("token",), JWT)):
+        ran = cli("auth", "--print-key", *words)
+        assert (ran.status, ran.out, ran.err) == (0, secret + "\n", "")
+    monkeypatch.setenv("ALGORITHMIA_API_KEY", "simOFTHEENVIRONMENT")
+    assert cli("auth", "--print-key").out == "simOFTHEENVIRONMENT\n"
+    assert cli("auth", "--print-key", "two").out == "simTWO\n"
+
+
+def test_a_key_that_is_not_there_is_not_printed(cli):
+    ran = cli("auth", "--print-key", "nobody")
+    assert ran.status == 3 and not ran.out
+    config.save_profile("keyless", config.Profile("", "https://one.example.com"))
+    ran = cli("auth", "--print-key", "keyless")
+    assert ran.status == 3 and not ran.out and "https://one.example.com" in ran.err
+    assert cli("auth", "--print-key", "--key-stdin", stdin=b"simKEY\n").status == 2
+
+
 def test_two_names_are_refused(cli):
     assert cli("auth", "a", "--profile", "b").status == 2
 

@@ -2,13 +2,14 @@
 """An algorithm's life through the command line: create, clone, push, build, publish, call, deploy, secrets, delete."""
 import hashlib
 import json
-import os
 import re
 import subprocess
+import sys
 
 import pytest
 from platforms import Completed, clean_environment
 
+from .conftest import ROOT
 from .names import fresh_name
 
 
@@ -88,6 +89,13 @@ def test_from_nothing_to_a_call(algo, git, tmpdir, server):
     assert algo("run", "me/%s/0.1.0" % name, "-d", "hi").text == "moin hi\n"
     answer = algo("publish", "--revision", "--commit", commit, "--sample-input", sample, cwd=project)
     assert answer.status == 1 and "0.1.0" in answer.stderr  # it is published already
+    answer = algo("publish", "--revision", "--commit", commit, "--sample-input", sample, "--rebuild", cwd=project)
+    assert (answer.status, answer.text) == (0, "Published algo://tester/%s/0.1.1\n" % name), answer
+    assert len(algo("builds", "me", name).json) == 2
+    project.join("src", name + ".py").write("raise RuntimeError('no such luck')\n")
+    assert git("commit", "-qam", "Broken", cwd=project).status == git("push", cwd=project).status == 0
+    answer = algo("publish", "--rebuild", cwd=project)
+    assert answer.status == 1 and "no such luck" in answer.stderr and "nothing was published" in answer.stderr, answer
     old = algo("clone", "me/%s/0.1.0" % name, "old")
     assert old.status == 0 and "moin" in tmpdir.join("old", "src", name + ".py").read(), old
 
@@ -211,8 +219,10 @@ def test_deploy(algo, tmpdir, server):
     assert "Created algo://tester/" + name in ran.stderr and "Uploaded commit" in ran.stderr
     assert "SUCCEEDED" in ran.stderr and url in ran.stderr.splitlines() and server.key not in ran.stderr
     line = [line for line in ran.stderr.splitlines() if line.startswith("curl ")][0]
-    called = subprocess.Popen(["sh", "-c", line.replace("curl ", "curl -s ")], stdout=subprocess.PIPE,
-                              env=dict(os.environ, ALGORITHMIA_API_KEY=server.key)).communicate()[0]
+    assert "$(algo auth --print-key)" in line
+    program = 'algo() { "%s" -m Algorithmia "$@"; }; ' % sys.executable
+    called = subprocess.Popen(["sh", "-c", program + line.replace("curl ", "curl -s ")], stdout=subprocess.PIPE,
+                              env=dict(clean_environment(algo.home), PYTHONPATH=ROOT)).communicate()[0]
     assert json.loads(called.decode())["result"] == "first it's"
     assert "-one-" in json.dumps(server.client().algo("tester/" + name).log())
     again = algo("deploy", project)
@@ -323,7 +333,18 @@ def test_environment(algo):
     ran = algo("environment", "python3")
     assert ran.status == 0 and ran.text.startswith('[\n {\n  "')
     assert set(ran.json[0]) >= {"id", "environment_specification_id", "display_name", "language", "machine_type"}
+    assert algo("environment", "python3", "--json").json == ran.json
     assert algo("environment", "cobol").status == 4
+
+
+def test_environment_for_people(cli, profile, server):
+    profile(server.address, key=server.key)
+    first = cli("environment", "python3").json[0]
+    lines = cli("environment", "python3", terminal=True).out.splitlines()
+    assert lines[0].split()[:3] == ["NAME", "ID", "ENVSPEC_ID"]
+    assert lines[1].startswith(first["display_name"]) and first["id"] in lines[1]
+    assert first["environment_specification_id"] in lines[1]
+    assert cli("environment", "python3", "--json", terminal=True).json[0] == first
 
 
 def test_template(algo, tmpdir):

@@ -250,8 +250,8 @@ def _build_to_publish(connection: sa.Connection, viewed: Viewed, commit: str) ->
         number = format_number((version.major, version.minor, version.revision))
         raise Conflict(
             f"the newest successful build of {viewed.reference} (commit {build.commit_sha[:10]}) is published already, "
-            f"as {number}{newest_state}: push a change, or build it again (compile with force, or an empty commit: "
-            "git commit --allow-empty), and then publish",
+            f"as {number}{newest_state}: push a change, or build it again (compile, or an empty commit: git commit "
+            "--allow-empty), and then publish; algo publish --rebuild does both",
             Code.VERSION_PUBLISHED,
         )
     return build
