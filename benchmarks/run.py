@@ -2,8 +2,8 @@
 
 ``faults``, ``lifecycle-faults``, ``storm``, ``load`` and ``chaos`` are no ratios and run only when named: the first two
 kill the server ``--rounds`` times, the third sends 200 pushes, publications and calls at once, ``load`` keeps 1,000
-calls in flight, ``chaos`` kills workers during ``--calls`` calls; all print counts. Each other case compares us with a
-reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to run; with
+calls in flight, ``chaos`` kills workers and the server during ``--calls`` calls; all print counts. Each other case
+compares us with a reference in the same run. Exit status 0: all ran (targets met or not); 1: some failed to run; with
 --strict, also 1 for a missed target.
 """
 

@@ -11,7 +11,8 @@ from benchmarks import harness
 
 
 class Server:
-    """The server process of `home`, started anew after each death; `variables` are added to its environment."""
+    """The server process of `home`, started anew after each death, on its first port; `variables` are added to its
+    environment."""
 
     def __init__(self, home: Path, *arguments: str, **variables: str) -> None:
         self._arguments = arguments
@@ -23,7 +24,7 @@ class Server:
 
     def spawn(self) -> None:
         """Start it; it isn't ready yet."""
-        command = [sys.executable, "-m", "Algorithmia.server.main", "--user", "tester", "--port", "0"]
+        command = [sys.executable, "-m", "Algorithmia.server.main", "--user", "tester", "--port", str(self.port)]
         with open(self._home / "server.log", "ab") as log:
             self._child = subprocess.Popen(
                 [*command, "--log-level", "warning", *self._arguments],

@@ -57,6 +57,10 @@ class Caller:
         return self
 
     async def __aexit__(self, *problem: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Forget the connection; the next call opens another."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
