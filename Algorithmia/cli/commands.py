@@ -215,8 +215,18 @@ USERS = Command(
                 Argument("--json", action="store_true", help="print account and key as a JSON object"),
             ),
         ),
+        Command(
+            "ls",
+            "list the accounts",
+            handler="users:ls",
+            arguments=(Argument("--json", action="store_true", help="print what the platform answers as JSON"),),
+        ),
     ),
-    examples=("algo users add alice --email alice@example.com", "algo users add bob --save-profile bob"),
+    examples=(
+        "algo users add alice --email alice@example.com",
+        "algo users add bob --save-profile bob",
+        "algo users ls",
+    ),
 )
 
 COMPLETION = Command(

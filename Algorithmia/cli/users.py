@@ -1,4 +1,6 @@
 """`algo users`: accounts of a platform, for its administrator."""
+import json
+
 from .. import config, errors
 from .._compat import native
 from ..uri import quote_segment
@@ -48,6 +50,30 @@ def add(args, env):
     return exit_status.OK
 
 
+def ls(args, env):
+    """`algo users ls`."""
+    users = list(_users(_administrator(args)))
+    if args.json:
+        output.write_json(env, users)
+        return exit_status.OK
+    rows = [(user["username"], user.get("email") or "", user.get("fullname") or "") for user in users]
+    output.write_table(env, ("NAME", "EMAIL", "FULL NAME"), rows)
+    return exit_status.OK
+
+
+def _users(client):
+    """The accounts, page after page."""
+    query = {"limit": 1000}
+    while True:
+        response = client.request("GET", "/v1/users", query)
+        page = json.loads(response.data.decode("utf-8"))
+        for user in page["results"]:
+            yield user
+        if not page.get("marker"):
+            return
+        query["marker"] = page["marker"]
+
+
 def _administrator(args):
     """A client with an administrator's key. Raises CliError if there's no such profile."""
     from ..client import Client
@@ -68,8 +94,6 @@ def _administrator(args):
 
 
 def _create_key(client, name):
-    import json
-
     document = {"key_label": "default-key", "key_type": "AlgorithmKey", "permissions": _EVERYTHING}
     response = client.request(
         "POST", "/v1/users/%s/keys" % quote_segment(name), body=json.dumps(document), content_type="application/json"

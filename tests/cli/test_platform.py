@@ -120,8 +120,22 @@ def check_users(algo_local, home):
     assert "algo auth --api-address http://127.0.0.1:" in algo_local("users", "add", "dave").stderr
     document = algo_local("users", "add", "bob", "--json").json
     assert document["user"]["username"] == "bob" and document["key"]["api_key"].startswith("sim")
+    listed = algo_local("users", "ls")
+    assert ("alice", "alice@example.com") in [tuple(line.split()[:2]) for line in listed.text.splitlines()], listed
+    assert {"alice", "bob", "dave"} <= {user["username"] for user in algo_local("users", "ls", "--json").json}
+    assert algo_local("users", "ls", "--profile", "alice").status == 3
     assert algo_local("users", "add", "no-such name!").status == 1
     assert algo_local("users", "add", "carol", "--profile", "alice").status == 3
+
+
+def test_users_page_after_page(cli, profile):
+    pages = [{"marker": "b", "results": [{"username": "a"}, {"username": "b"}]},
+             {"marker": None, "results": [{"username": "c", "fullname": "C"}]}]
+    with WireServer(*[answer(page) for page in pages]) as platform:
+        profile(platform.address, name="admin")
+        ran = cli("users", "ls", "--profile", "admin")
+    assert [line.split() for line in ran.out.splitlines()] == [["a"], ["b"], ["c", "C"]]
+    assert "marker=b" in platform.requests[1].target
 
 
 def test_users_without_an_administrator(cli):
