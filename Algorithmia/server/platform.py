@@ -99,7 +99,7 @@ class Platform:
         self.data.session_is_live = self.invoker.is_live
         self.cipher = Cipher(settings.state / "secrets.key")
         self.secrets = Secrets(self.database, self.cipher, self.recycle)
-        pool.secrets_of = self.secrets.values_of
+        pool.starter.secrets_of = self.secrets.values_of
         self.languages = Languages()
         self.builds = Builds(
             BuildRecords(self.database),

@@ -129,8 +129,8 @@ def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
 
 
 def test_failing_starts_back_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("Algorithmia.server.engine.pool._LONGEST_BACK_OFF", 1000.0)
-    monkeypatch.setattr("Algorithmia.server.engine.pool._BACK_OFF", 1000.0)
+    monkeypatch.setattr("Algorithmia.server.engine.groups._LONGEST_BACK_OFF", 1000.0)
+    monkeypatch.setattr("Algorithmia.server.engine.groups._BACK_OFF", 1000.0)
 
     async def test(keeper: Keeper) -> None:
         failures = await asyncio.gather(*(keeper.failure("load_fails") for _ in range(50)))
@@ -180,7 +180,7 @@ def test_a_mended_start_serves_again(tmp_path: Path) -> None:
             assert await keeper("load_is_killed") == "ok"
         finally:
             engine_zoo.ZOO["load_is_killed"] = broken
-        assert source.exists() and group.failure is None
+        assert source.exists() and group.failures == 0
 
     with_keeper(tmp_path, test)
 
@@ -334,7 +334,7 @@ def test_secrets_are_variables_of_workers_that_start_later(tmp_path: Path) -> No
         return dict(secrets)
 
     async def test(keeper: Keeper) -> None:
-        keeper.pool.secrets_of = secrets_of
+        keeper.pool.starter.secrets_of = secrets_of
         seen = (await keeper("environment"))["env"]
         assert (seen["TOKEN"], seen["ALGORITHMIA_API"]) == ("first", "http://127.0.0.1:9009")
         assert seen["HOME"] != "/elsewhere"

@@ -404,7 +404,7 @@ def test_no_secret_is_on_a_command_line(tmp_path: Path) -> None:
     secret = f"hush-{os.getpid()}-{time.time()}"
 
     async def test(keeper: Keeper) -> None:
-        keeper.pool.secrets_of = lambda _: {"TOKEN": secret, "LD_PRELOAD": "/tmp/evil.so", "GCONV_PATH": "/tmp"}
+        keeper.pool.starter.secrets_of = lambda _: {"TOKEN": secret, "LD_PRELOAD": "/tmp/evil.so", "GCONV_PATH": "/tmp"}
         names = ["TOKEN", "LD_PRELOAD", "GCONV_PATH", "ALGORITHMIA_API_KEY"]
         seen = await keeper("shows", names)
         key = seen.pop("ALGORITHMIA_API_KEY")

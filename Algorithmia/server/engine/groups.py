@@ -6,7 +6,7 @@ import asyncio
 import collections
 
 from .base import Build, Call, CallFailure
-from .worker import Worker
+from .worker import TIMED_OUT, Worker
 
 # What is known of an algorithm after so many calls, of which the latest count most, decides whether it is quick.
 _SAMPLES = 5
@@ -16,6 +16,8 @@ _QUICK = 0.002
 _MOST_AHEAD = 64
 _HORIZON = 0.02
 _MOST_BYTES = 16 * 1024
+# Seconds between attempts to start one.
+_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 
 
 class Group:
@@ -28,8 +30,8 @@ class Group:
         self.idle: list[Worker] = []  # the one used last is at the end
         self.starting = 0
         self.waiting: collections.deque[Waiter] = collections.deque()
-        self.failure: CallFailure | None = None
-        self.failures = 0
+        self.failure = CallFailure("")  # why none could be started, the last time
+        self.failures = 0  # in a row
         self.retry_at = 0.0
         self.generation = 0  # counts the times that its workers had to be replaced
         self.last_used: Worker | None = None
@@ -43,6 +45,32 @@ class Group:
     @property
     def is_unused(self) -> bool:
         return not self.size and not self.waiting
+
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether none may be started, since that has failed only just now."""
+        return self.failures > 0 and asyncio.get_running_loop().time() < self.retry_at
+
+    def back_off(self, failure: CallFailure) -> float:
+        """None may be started for a while, since that has failed; how many seconds."""
+        self.failure = failure
+        delay = min(_LONGEST_BACK_OFF, _BACK_OFF * 2 ** min(self.failures - 1, 10))
+        self.retry_at = asyncio.get_running_loop().time() + delay
+        return delay
+
+    def fail_waiting(self, failure: CallFailure) -> None:
+        """Answer all calls in line with `failure`."""
+        while (waiter := self.first_waiter()) is not None:
+            self.waiting.popleft()
+            waiter.future.set_exception(again(failure))
+
+    def expire(self, waiter: Waiter) -> None:
+        """The time of `waiter` is over."""
+        if not waiter.future.done():
+            is_loading = self.starting and not self.workers
+            where = " while the algorithm was loading" if is_loading else " while it waited for a worker"
+            reason = f"the call's timeout of {waiter.call.timeout:g} s passed{where}"
+            waiter.future.set_exception(CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError"))
 
     def first_waiter(self) -> Waiter | None:
         """The first in line that still waits; those before it are dropped."""

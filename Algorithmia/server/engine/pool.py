@@ -14,22 +14,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
-import sys
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Any
 
-from ..identity import Identity, SessionKey
+from ..identity import Identity
 from ..settings import Settings
 from .base import Build, Call, CallFailure, Result
 from .doorway import Adopt
-from .frames_worker import FramesWorker
 from .groups import Group, Waiter, again
-from .launch import prepare
 from .room import TURN, Room
 from .sandbox import Sandbox, Unconfined
-from .stdio_worker import StdioWorker
-from .worker import TIMED_OUT, TakenBack, Worker
+from .starting import Sessions, Starter
+from .worker import TakenBack, Worker
 
 log = logging.getLogger("algorithmia.engine")
 
@@ -37,7 +33,6 @@ log = logging.getLogger("algorithmia.engine")
 _PAUSE = 0.05
 # Of the largest memory that a worker may have: one that has grown so far is replaced.
 _WORN = 0.75
-_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 # A call waits so long for a worker that is busy, and for the first one to load, before another is started for it.
 _PATIENCE, _LONGEST_PATIENCE = 0.03, 0.25
 
@@ -45,36 +40,21 @@ _PATIENCE, _LONGEST_PATIENCE = 0.03, 0.25
 _CROWDED = "this machine has no room for more worker processes: algorithms call each other too often at the same time"
 
 
-class Sessions(Protocol):
-    """The part of `auth.SessionKeys` that the engine uses."""
-
-    def issue(self) -> SessionKey: ...
-
-    def revoke(self, key: SessionKey) -> None: ...
-
-
 class LocalPool:
     """`Engine` on this machine.
 
-    address     base address at which algorithms reach the platform
-    sessions    issues the keys by which they do
-    sandbox     starts their processes
-    secrets_of  variables for the workers of the algorithm with this id, asked whenever one starts; may block
-    adopt       serves requests to the platform from workers that have a network of their own
+    address   base address at which algorithms reach the platform
+    sessions  issues the keys by which they do
+    sandbox   starts their processes
     """
-
-    secrets_of: Callable[[str], Mapping[str, str]] | None = None
-    adopt: Adopt | None
 
     def __init__(
         self, settings: Settings, address: str, sessions: Sessions, sandbox: Sandbox | None = None
     ) -> None:
-        self.adopt = None
         self._settings = settings
         self._sandbox = sandbox or Unconfined()
-        self._address = address
+        self.starter = Starter(settings, self._sandbox, address)
         self._sessions = sessions
-        self._work = settings.state.absolute() / "work"
         self._groups: dict[tuple[str, str, str], Group] = {}
         self._processes: dict[Worker, Group] = {}  # started and not yet ended
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,9 +66,18 @@ class LocalPool:
 
     # -- Engine -------------------------------------------------------------------------------------------------
 
+    @property
+    def adopt(self) -> Adopt | None:
+        """See `Engine.adopt`."""
+        return self.starter.adopt
+
+    @adopt.setter
+    def adopt(self, adopt: Adopt | None) -> None:
+        self.starter.adopt = adopt
+
     async def start(self) -> None:
         """Make ready to take calls: remove what an earlier server left, begin to retire idle workers."""
-        await asyncio.get_running_loop().run_in_executor(None, self._clean)
+        await asyncio.get_running_loop().run_in_executor(None, self.starter.clean)
         self._sweep()
 
     async def call(self, call: Call) -> Result:
@@ -146,7 +135,7 @@ class LocalPool:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for group in self._groups.values():
-            self._fail_waiting(group, CallFailure("the platform is shutting down", "SystemError"))
+            group.fail_waiting(CallFailure("the platform is shutting down", "SystemError"))
         for task in tuple(self._tasks):
             task.cancel()
         for worker in tuple(self._processes):
@@ -158,7 +147,7 @@ class LocalPool:
                 worker.kill()
             if late:
                 await asyncio.wait(late, timeout=5.0)
-        await asyncio.get_running_loop().run_in_executor(None, self._clean)
+        await asyncio.get_running_loop().run_in_executor(None, self.starter.clean)
 
     def status(self) -> dict[str, Any]:
         """Counts of worker processes."""
@@ -207,7 +196,7 @@ class LocalPool:
     async def _wait(self, group: Group, call: Call, deadline: float) -> Worker:
         loop = asyncio.get_running_loop()
         waiter = Waiter(call, loop.create_future())
-        if group.failure and loop.time() < group.retry_at and (waiter.is_child or not group.workers):
+        if group.is_backing_off and (waiter.is_child or not group.workers):
             raise again(group.failure)
         if waiter.is_child:
             group.waiting.appendleft(waiter)
@@ -217,7 +206,7 @@ class LocalPool:
             self._grow(group)
         else:
             loop.call_later(_PATIENCE, self._grow_for, group, waiter, loop.time() + _LONGEST_PATIENCE)
-        timer = loop.call_at(deadline, self._expire, group, waiter)
+        timer = loop.call_at(deadline, group.expire, waiter)
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -228,17 +217,6 @@ class LocalPool:
             timer.cancel()
             with contextlib.suppress(ValueError):
                 group.waiting.remove(waiter)
-
-    def _expire(self, group: Group, waiter: Waiter) -> None:
-        if not waiter.future.done():
-            is_loading = group.starting and not group.workers
-            where = " while the algorithm was loading" if is_loading else " while it waited for a worker"
-            waiter.future.set_exception(
-                CallFailure(
-                    f"{TIMED_OUT} (the call's timeout of {waiter.call.timeout:g} s passed{where})",
-                    "TimeoutError",
-                )
-            )
 
     def _release(self, group: Group, worker: Worker) -> None:
         """Whoever held `worker` doesn't any more; without others, give it to the next call, keep it, or let it go."""
@@ -305,11 +283,6 @@ class LocalPool:
         if worker in group.idle:
             group.idle.remove(worker)
 
-    def _fail_waiting(self, group: Group, failure: CallFailure) -> None:
-        while (waiter := group.first_waiter()) is not None:
-            group.waiting.popleft()
-            waiter.future.set_exception(again(failure))
-
     def _feed_soon(self) -> None:
         if self._room.is_short and not self._is_feeding:
             self._is_feeding = True
@@ -361,9 +334,9 @@ class LocalPool:
             return None
         if group.starting * group.build.runtime.concurrency >= len(group.waiting):
             return None
-        if group.failure and asyncio.get_running_loop().time() < group.retry_at:
+        if group.is_backing_off:
             if not group.size:
-                self._fail_waiting(group, group.failure)
+                group.fail_waiting(group.failure)
             return None
         return waiter if waiter.is_child or group.size < self._limit else None
 
@@ -400,7 +373,7 @@ class LocalPool:
         except CallFailure as failure:
             self._start_failed(group, failure)
         else:
-            group.failure, group.failures = None, 0
+            group.failures = 0
             self._release(group, worker)
 
     async def _start_worker(self, group: Group, session: Identity) -> tuple[Worker, str]:
@@ -413,17 +386,8 @@ class LocalPool:
         try:
             key.identity = session
             generation = group.generation
-            secrets = await self._secrets(group.build)
-            launch = prepare(
-                group.build, self._settings, self._sandbox, self._work, self._address, key, secrets, self.adopt
-            )
-            runtime = group.build.runtime
-            if runtime.protocol == "stdio":
-                worker = StdioWorker(launch, self._ended)
-            else:
-                worker = FramesWorker(launch, self._ended, runtime.concurrency)
+            worker = await self.starter.make(group.build, key, self._ended)
             worker.generation = generation
-            worker.calls_left = self._settings.worker_max_calls or sys.maxsize
             self._processes[worker] = group
             printed = await worker.start(self._settings.load_timeout)
         except BaseException as problem:
@@ -444,27 +408,20 @@ class LocalPool:
         worker.since = asyncio.get_running_loop().time()
         return worker, printed
 
-    async def _secrets(self, build: Build) -> Mapping[str, str]:
-        if self.secrets_of is None or not build.algorithm_id:
-            return {}
-        return await asyncio.get_running_loop().run_in_executor(None, self.secrets_of, build.algorithm_id)
-
     def _start_failed(self, group: Group, failure: CallFailure) -> None:
         """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
         group.failures += 1
         if failure.was_killed and group.failures == 1:  # by whom it may be: perhaps it was not the algorithm's fault
             self._grow(group)
             return
-        group.failure = failure
-        delay = min(_LONGEST_BACK_OFF, _BACK_OFF * 2 ** min(group.failures - 1, 10))
-        group.retry_at = asyncio.get_running_loop().time() + delay
+        delay = group.back_off(failure)
         log.warning(
             "worker did not start",
             extra={"algorithm": f"{group.build.owner}/{group.build.name}", "problem": failure.message, "wait": delay},
         )
         waiter = group.first_waiter()
         if not group.size:
-            self._fail_waiting(group, failure)
+            group.fail_waiting(failure)
         elif waiter is not None and waiter.is_child:
             group.waiting.popleft()
             waiter.future.set_exception(again(failure))
@@ -479,7 +436,7 @@ class LocalPool:
         self._feed_soon()
 
     def _sweep(self) -> None:
-        """Retire the workers that were idle too long or have grown large, forget groups without any; again and again."""
+        """Retire workers that were idle too long or have grown large, forget groups without any; again and again."""
         loop = asyncio.get_running_loop()
         limit = self._settings.worker_idle_timeout
         large = _WORN * self._settings.max_memory_bytes
@@ -497,8 +454,3 @@ class LocalPool:
             if group.is_unused and now >= group.retry_at:
                 del self._groups[key]
         self._sweep_timer = loop.call_later(min(5.0, max(0.05, limit / 4)), self._sweep)
-
-    def _clean(self) -> None:
-        """Remove everything below the work directory."""
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
