@@ -47,7 +47,6 @@ _FIRST_USER, _USERS = 1_900_000_000, 1_000_000
 _LOW_FIRST_USER, _LOW_USERS = 61_184, 4_000
 
 _PROBE_TIME = 10.0
-_PROBE_LIMITS = Limits(scratch=4096)
 
 
 class Bubblewrap:
@@ -68,10 +67,11 @@ class Bubblewrap:
         self.memory = "cgroup" if groups is not None else "watchdog"
         self.network = "shared"
         self._slirp = ""
+        self._network_problem = ""
         self._groups = groups
         self._watchdog = Watchdog()
         self._hidden = tuple({name for path in hidden for name in (os.path.abspath(path), os.path.realpath(path))})
-        self._is_root = os.geteuid() == 0
+        self._is_root = self.listens = os.geteuid() == 0
         # Older kernels count all processes of a user, in whatever namespace they are.
         self._counts_apart = self._is_root or _kernel() >= (5, 14)
         first, count = _users()
@@ -108,15 +108,18 @@ class Bubblewrap:
             groups = give(f"algo:x:{user}:\n".encode())
             arguments = [*self._namespaces(confinement), *self._mounts(confinement)]
             descriptors = [users, groups]
+            slirp = self._slirp if confinement.network else ""
             link = None
-            if confinement.network and self._slirp:
+            if slirp or confinement.listening:
                 from . import network
 
                 link = network.Link()
                 stack.callback(link.handed_over)
-                descriptors += [*link.theirs, give(network.resolver())]
+                descriptors += link.theirs
                 said, waiting = map(str, link.theirs)
                 arguments += ["--info-fd", said, "--block-fd", waiting]
+            if slirp:
+                descriptors.append(give(network.resolver()))
                 arguments += ["--perms", "0644", "--ro-bind-data", str(descriptors[-1]), "/etc/resolv.conf"]
             else:
                 arguments += self._resolver
@@ -155,7 +158,7 @@ class Bubblewrap:
                     link.close()
                 raise
             if link is not None:
-                process.attachment = network.PrivateNetwork(self._slirp, process, link)
+                process.attachment = network.PrivateNetwork(slirp, confinement.listening, process, link)
         if self._groups is None:
             self._watchdog.watch(process, limits.memory, "", 0)
         return process
@@ -174,32 +177,36 @@ class Bubblewrap:
         ownership.take_back(path)
 
     def probe(self) -> None:
-        """Run something confined. Raises NoSandbox with the reason if that doesn't work here."""
-        readable = Path(__file__).parent.parent  # what every runner needs
-        confinement = Confinement(Path("/"), {}, readable, (str(readable),), network=False, limits=_PROBE_LIMITS)
-        problem = self._tried(("/usr/bin/test", "-r", str(Path(__file__).with_name("protocol.py"))), confinement)
-        if problem:
-            raise NoSandbox(problem)
-
-    def probe_network(self, is_required: bool) -> None:
-        """Find a way to the internet that leads to nothing of the machine's. Raises NoSandbox if it `is_required` and
-        there is none here."""
+        """Run something confined, in a network of its own if that can be had. Raises NoSandbox with the reason if that
+        doesn't work here."""
         from . import network
 
-        problem = "there is no slirp4netns"
+        readable = Path(__file__).parent.parent  # what every runner needs
+        confinement = Confinement(Path("/"), {}, readable, (str(readable),), limits=Limits(scratch=4096))
+        command = ("/usr/bin/test", "-r", str(Path(__file__).with_name("protocol.py")))
+        self._network_problem = "there is no slirp4netns"
         if program := network.find():
             self._slirp = program
-            problem = self._tried(("/usr/bin/test", "-d", "/"), Confinement(Path("/"), {}, Path("/")))
-        if not problem:
-            self.network = "private"
+            self._network_problem = self._tried(command, confinement)
+            if not self._network_problem:
+                self.network = "private"
+                return
+            self._slirp = ""
+        if problem := self._tried(command, replace(confinement, network=False)):
+            raise NoSandbox(problem)
+
+    def tell_of_network(self, is_required: bool) -> None:
+        """Warn if processes share the machine's network; raises NoSandbox if one of their own `is_required`."""
+        if not self._network_problem:
             return
-        self._slirp = ""
         if is_required:
             raise NoSandbox(
-                f"algorithms can't be kept from this machine's own services here ({problem}). "
+                f"algorithms can't be kept from this machine's own services here ({self._network_problem}). "
                 "Install slirp4netns, see to it that /dev/net/tun can be used, or choose --sandbox auto or off"
             )
-        log.warning("NETWORK SHARED: algorithms reach the services on this machine's loopback (%s)", problem)
+        log.warning(
+            "NETWORK SHARED: algorithms reach the services on this machine's loopback (%s)", self._network_problem
+        )
 
     def _tried(self, command: tuple[str, ...], confinement: Confinement) -> str:
         """Why `command`, a test of a file, doesn't succeed here; empty if it does."""

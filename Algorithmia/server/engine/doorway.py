@@ -1,8 +1,8 @@
 """The platform's address inside a worker's own network, where nothing else can be reached.
 
-A socket belongs to the network that it was made in, so the worker's process makes it, before any of the algorithm's
-code runs (`launcher.py`), and hands it to the server over a UNIX socket. The server answers what comes to it like what
-comes to its own address.
+A socket belongs to the network that it was made in. A server that runs as root makes it there (`network.py`); for any
+other the worker's process does, before any of the algorithm's code runs (`launcher.py`), and hands it to the server
+over a UNIX socket. The server answers what comes to it like what comes to its own address.
 """
 
 from __future__ import annotations
@@ -49,6 +49,13 @@ def inner_address(address: str) -> str:
     return f"http://127.0.0.1:{port if port >= _LOWEST_PORT else _OTHER_PORT}"
 
 
+def port_of(address: str) -> int:
+    """The port in an address that `inner_address` has made."""
+    port = urlsplit(address).port
+    assert port is not None
+    return port
+
+
 class Doorway:
     """The server's side, for one worker."""
 
@@ -60,6 +67,7 @@ class Doorway:
         self._adopted: Adopted | None = None
         self._loop = asyncio.get_running_loop()
         self._is_open = False
+        self._is_closed = False
 
     @property
     def descriptor(self) -> int:
@@ -68,7 +76,7 @@ class Doorway:
 
     def command(self, command: tuple[str, ...], address: str) -> tuple[str, ...]:
         """`command`, after the launcher has listened at `address`."""
-        return (*_COMMAND, str(self.descriptor), str(urlsplit(address).port), *command)
+        return (*_COMMAND, str(self.descriptor), str(port_of(address)), *command)
 
     def open(self) -> None:
         """The process has been started: serve its socket once it comes."""
@@ -76,8 +84,16 @@ class Doorway:
         self._is_open = True
         self._loop.add_reader(self._ours, self._receive)
 
+    def take(self, listener: socket.socket) -> None:
+        """Serve what comes to `listener`; called on any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._begin, listener)
+        except RuntimeError:  # the loop has closed
+            listener.close()
+
     def close(self) -> None:
         """Serve no more."""
+        self._is_closed = True
         self._stop_listening()
         self._theirs.close()
         if self._adopting is not None:
@@ -102,10 +118,16 @@ class Doorway:
         self._stop_listening()
         listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         if len(listeners) == 1 and listeners[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self._adopting = self._loop.create_task(self._serve(listeners[0]))
+            self._begin(listeners[0])
             return
         for listener in listeners:
             listener.close()
+
+    def _begin(self, listener: socket.socket) -> None:
+        if self._is_closed:
+            listener.close()
+        else:
+            self._adopting = self._loop.create_task(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
         listener.setblocking(False)

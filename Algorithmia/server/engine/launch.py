@@ -70,7 +70,8 @@ def prepare(
     readable = (str(project), *build.runtime.readable)
     if has_own_network:
         address = doorway.inner_address(address)
-        readable += doorway.readable()
+        if not sandbox.listens:
+            readable += doorway.readable()
     environment = {
         **{name: value for name, value in secrets.items() if not is_unsafe(name)},
         "PATH": os.pathsep.join([os.path.dirname(build.runtime.command[0]), "/usr/local/bin", "/usr/bin", "/bin"]),

@@ -1,6 +1,6 @@
-"""A way to the internet for a process with a network of its own: slirp4netns, and routes that lead nowhere.
+"""What a process finds in a network of its own: a way to the internet, if it may have one, and the platform.
 
-slirp4netns is a process on the machine that turns what comes out of the namespace into ordinary connections. It leads
+slirp4netns is a process beside it that turns what comes out of the namespace into ordinary connections. It leads
 to nothing on the machine's loopback; routes in the namespace keep the process from the machine's other addresses, which
 would reach the same services, and from those that tell virtual machines their secrets. There is no IPv6 in there.
 
@@ -17,11 +17,12 @@ import os
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .process import Process
@@ -33,6 +34,8 @@ log = logging.getLogger("algorithmia.engine")
 _NETWORK, _DNS = "198.51.100.0/24", "198.51.100.3"
 # Where clouds tell machines who they are: link-local addresses, and those of Oracle, Alibaba and Azure.
 _METADATA = ("169.254.0.0/16", "192.0.0.192/32", "100.100.100.200/32", "168.63.129.16/32")
+
+Listening = tuple[int, Callable[[socket.socket], None]]
 
 _NS_GET_USERNS = 0xB701
 _TIME = 10.0  # for the network to be there
@@ -102,9 +105,14 @@ class Link:
 class PrivateNetwork:
     """The network of one process, being made on a thread of its own; the process is ended if that fails."""
 
-    def __init__(self, program: str, process: Process, link: Link) -> None:
+    def __init__(self, program: str, listening: Listening | None, process: Process, link: Link) -> None:
+        """
+        program    the slirp4netns to use; none if there is to be no internet
+        listening  see `Confinement`
+        """
         self.problem = ""
         self._program = program
+        self._listening = listening
         self._process = process
         self._link = link
         self._slirp: subprocess.Popen[bytes] | None = None
@@ -143,18 +151,21 @@ class PrivateNetwork:
         if os.geteuid():
             user = fcntl.ioctl(network, _NS_GET_USERNS)
             stack.callback(os.close, user)
-        ready, said_ready = os.pipe()
-        stack.callback(os.close, ready)
-        try:
-            self._start_slirp(network, user, said_ready)
-        finally:
-            os.close(said_ready)
-        self._close_off(network, user)
+        ready = self._start_slirp(network, user, stack) if self._program else -1
+        if user < 0:
+            self._furnish(network)
+        else:
+            _close_off(network, user)
+        if ready < 0:
+            return
         if not _readable(ready, time.monotonic() + _TIME) or os.read(ready, 1) != b"1":
             assert self._slirp is not None
             raise OSError(f"slirp4netns doesn't work (status {self._slirp.poll()})")
 
-    def _start_slirp(self, network: int, user: int, said_ready: int) -> None:
+    def _start_slirp(self, network: int, user: int, stack: contextlib.ExitStack) -> int:
+        """Start it; what becomes readable when it works."""
+        ready, said_ready = os.pipe()
+        stack.callback(os.close, ready)
         held, self._lifeline = os.pipe()
         descriptors = [network, said_ready, held]
         command = [self._program, "--configure", "--disable-host-loopback", f"--cidr={_NETWORK}"]
@@ -181,21 +192,34 @@ class PrivateNetwork:
             )
         finally:
             os.close(held)
+            os.close(said_ready)
+        return ready
 
-    def _close_off(self, network: int, user: int) -> None:
+    def _furnish(self, network: int) -> None:
+        """Do what takes living in `network`: from now on this thread does, which ends soon."""
         from . import routes  # the server may do without
 
-        closed = (*_METADATA, *own_addresses())
-        if user < 0:
-            routes.enter(network)  # this thread, which ends soon
-            routes.prohibit(closed)
-            return
-        command = (*_PYTHON, str(user), str(network), *closed)
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, env={}, pass_fds=(user, network), timeout=_TIME
-        )
-        if done.returncode:
-            raise OSError(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        closed = _closed() if self._program else ()
+        routes.enter(network)
+        routes.prohibit(closed)
+        if self._listening is not None:
+            port, take = self._listening
+            listener = socket.create_server(("127.0.0.1", port), backlog=128)
+            take(listener)
+
+
+def _close_off(network: int, user: int) -> None:
+    """Do it in a process that isn't root, and so by one without threads."""
+    command = (*_PYTHON, str(user), str(network), *_closed())
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env={}, pass_fds=(user, network), timeout=_TIME
+    )
+    if done.returncode:
+        raise OSError(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+
+
+def _closed() -> tuple[str, ...]:
+    return (*_METADATA, *own_addresses())
 
 
 def own_addresses(path: str = "/proc/net/fib_trie") -> Iterator[str]:

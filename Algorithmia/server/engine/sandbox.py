@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +62,8 @@ class Confinement:
     fifo         a FIFO outside, that the process finds at /tmp/algoout where /tmp is private
     network      whether it reaches the internet; otherwise it has a loopback of its own and nothing else
     descriptors  descriptors that it inherits besides the standard ones
+    listening    a port of the loopback in a network of its own, and who takes the socket that listens there, on any
+                 thread; only for a sandbox that `listens`
     """
 
     directory: Path
@@ -71,6 +74,7 @@ class Confinement:
     fifo: str = ""
     network: bool = True
     descriptors: tuple[int, ...] = ()
+    listening: tuple[int, Callable[[socket.socket], None]] | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -83,6 +87,7 @@ class Sandbox(Protocol):
     generations how far below what `start` returns the command itself is
     memory      what limits memory: "cgroup" (the kernel), or "watchdog" (the server, which looks every so often)
     network     how processes reach the internet: "private" (and nothing of the machine), or "shared" (as the machine)
+    listens     whether it can listen in a process's own network
     """
 
     name: str
@@ -90,6 +95,7 @@ class Sandbox(Protocol):
     generations: int
     memory: str
     network: str
+    listens: bool
 
     @property
     def parent(self) -> int: ...
@@ -125,6 +131,7 @@ class Unconfined:
     is_private = False
     generations = 0
     network = "shared"
+    listens = False
 
     def __init__(self, groups: Groups | None = None) -> None:
         self.memory = "cgroup" if groups is not None else "watchdog"
@@ -226,7 +233,7 @@ def detect(wanted: str = "auto", hidden: Iterable[Path] = ()) -> Sandbox:
         except NoSandbox as problem:
             reasons.append(str(problem))
             continue
-        sandbox.probe_network(wanted == "require")
+        sandbox.tell_of_network(wanted == "require")
         sandbox.load_filter(wanted == "require")
         return sandbox
     reason = "; ".join(reasons) or "there is no bwrap: install bubblewrap"

@@ -24,7 +24,7 @@ from typing import Any
 from ..settings import MIB
 from . import memory
 from .base import Call, CallFailure, Result
-from .doorway import Doorway
+from .doorway import Doorway, port_of
 from .launch import Launch
 from .process import Process
 
@@ -306,13 +306,17 @@ class Worker(ABC):
             os.set_blocking(reading, False)
             link = self._open_link(for_us, for_it)
             command, descriptors = launch.command + link.arguments, link.descriptors
-            doorway = None
+            doorway = listening = None
             if launch.adopt is not None:
                 doorway = Doorway(launch.adopt)
                 for_us.callback(doorway.close)
-                command = doorway.command(command, launch.confinement.environment["ALGORITHMIA_API"])
-                descriptors += (doorway.descriptor,)
-            confinement = replace(launch.confinement, descriptors=descriptors)
+                address = launch.confinement.environment["ALGORITHMIA_API"]
+                if launch.sandbox.listens:
+                    listening = (port_of(address), doorway.take)
+                else:
+                    command = doorway.command(command, address)
+                    descriptors += (doorway.descriptor,)
+            confinement = replace(launch.confinement, descriptors=descriptors, listening=listening)
             self._process = launch.sandbox.start(command, confinement, link.stdin, writing, writing)
             for_us.pop_all()
         self._output_fd = reading
