@@ -330,8 +330,8 @@ def test_refusals_and_failures(new_site: Callable[..., Site]) -> None:
     assert {entry["request_id"] for entry in mine} == set(wrong)
 
 
-def test_an_algorithm_that_calls_itself(new_site: Callable[..., Site]) -> None:
-    site = new_site()
+def test_an_algorithm_that_calls_itself(server: Server) -> None:
+    site = Site(lambda *arguments: server)
     me = site.me
     name = site.publish(RECURSIVE)
     assert me.call(f"{me.name}/{name}", "x").ok["result"] == 10
