@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import gc
 import getpass
 import ipaddress
 import json
@@ -182,6 +183,7 @@ async def _run(
                 except (OSError, GatewayStartError) as problem:
                     problems.append(str(problem))
                     self.should_exit = True
+            gc.freeze()  # what start-up has made stays: nobody need look for garbage in it while callers wait
             if not self.should_exit:
                 _announce(settings, public_address, local_address, first, runtime)
                 platform.take_up()

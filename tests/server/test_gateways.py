@@ -148,6 +148,19 @@ def test_two_gateways_have_the_connections_and_little_else(server: Server) -> No
         assert not [target for target in targets if server.home in target and not target.endswith("serve.log")]
 
 
+def test_each_gateway_has_its_share_of_the_connections(server: Server) -> None:
+    processes = gateways_of(server)
+    before = [_descriptors(pid) for pid in processes]
+    connections = [connect(server) for _ in range(40)]
+    wait_until(lambda: all(_descriptors(pid) - had >= 15 for pid, had in zip(processes, before, strict=True)))
+    for connection in connections:
+        connection.close()
+
+
+def _descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def test_large_files_go_both_ways(server: Server, collection: Any) -> None:
     content = hashlib.shake_128(b"seed").digest(MIB) * 50
     file = collection.file("large")
@@ -269,6 +282,7 @@ def test_a_gateway_that_dies_takes_its_own_calls_along(start_server: Callable[..
     assert second in gateways_of(server)
     assert server.client().algo("demo/Hello").pipe("x").result == "Hello x"
     survivors = [connection for connection in connections if not is_broken(connection)]
+    assert 0 < len(survivors) < len(connections)
     wait_until(lambda: busy(server) == len(survivors))
     assert "a gateway ended" in server.log()
     os.kill(second, signal.SIGKILL)

@@ -15,9 +15,10 @@ of a stream whose reader is slow, and no stream holds up another.
     LAST      both      the rest of the body
     CREDIT    both      how many more bytes of body may be sent, after the first `WINDOW`. Of a request whose client
                         waits to be told to go on, none may be before that
-    READY     gateway   -: it accepts connections (stream 0, like what follows)
+    READY     gateway   -: it takes connections (stream 0, like what follows)
+    CLOSED    gateway   -: one of its connections has ended
     LOG       gateway   something for the platform's log (`Line`)
-    STOP      platform  -: accept no more, finish what runs, end
+    STOP      platform  -: finish what runs, end
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PIECE_SIZE = 64 * 1024
 MAX_PAYLOAD = 1024 * 1024
 _MUCH = 16 * 1024
 
-REQUEST, GONE, ANSWER, START, BROKEN, PIECE, LAST, CREDIT, READY, LOG, STOP = range(1, 12)
+REQUEST, GONE, ANSWER, START, BROKEN, PIECE, LAST, CREDIT, READY, CLOSED, LOG, STOP = range(1, 13)
 
 Headers = list[tuple[bytes, bytes]]
 Address = tuple[str, int | None]

@@ -1,7 +1,7 @@
-"""A gateway: a process that accepts connections, and passes requests to the platform's process and answers back.
+"""A gateway: a process that is given connections, and passes requests to the platform's process and answers back.
 
-It has the listening socket, the TLS files and the socket to the platform, and nothing else: no database, no key, no
-environment. It ends when the platform says so, or is gone.
+It has the TLS files and two sockets to the platform, one for frames and one over which connections come, and nothing
+else: no database, no key, no environment. It ends when the platform says so, or is gone.
 """
 
 from __future__ import annotations
@@ -22,17 +22,32 @@ import uvicorn
 
 from ..connections import BoundedConnection, allow_many_connections, close_stalled, uvicorn_options
 from . import frames
-from .frames import ANSWER, BROKEN, CREDIT, GONE, LAST, LOG, PIECE, PIECE_SIZE, READY, REQUEST, START, STOP, WINDOW
+from .frames import (
+    ANSWER,
+    BROKEN,
+    CLOSED,
+    CREDIT,
+    GONE,
+    LAST,
+    LOG,
+    PIECE,
+    PIECE_SIZE,
+    READY,
+    REQUEST,
+    START,
+    STOP,
+    WINDOW,
+)
 
-# Beyond the platform's own patience at shutdown: it ends what takes too long, and says so to the client.
+# Seconds beyond the platform's own patience at shutdown: it ends what takes too long, and says so to the client.
 _LONGER = 5
 
 
 class Options(msgspec.Struct):
     """What the platform tells a gateway on its command line; the first two are descriptors."""
 
-    listener: int
     link: int
+    passage: int
     request_timeout: float
     shutdown_timeout: float
     tls_cert: str | None = None
@@ -46,11 +61,13 @@ class Connection(BoundedConnection):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._link: PlatformLink = self.app_state["link"]
         self.app_state = {"connection": self}  # part of each request's scope
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.app_state = {}
+        self._link.send(CLOSED, 0)
         if self.stream is not None:
             self.stream.leave()
 
@@ -112,6 +129,7 @@ class PlatformLink(frames.Channel):
         super().connection_lost(exc)
         if not self.stop.done():
             os._exit(1)  # killed: nobody can be answered any more
+        self._loop.call_later(_LONGER, os._exit, 1)  # for what clients have not taken yet
         for stream in tuple(self._streams.values()):
             stream.on_frame(BROKEN, b"")
 
@@ -215,6 +233,47 @@ class Stream:
             self._forwarding.cancel()
 
 
+class Entrance:
+    """Connections that the platform has accepted become uvicorn's."""
+
+    def __init__(self, passage: socket.socket, server: uvicorn.Server, link: PlatformLink) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._passage = passage
+        self._server = server
+        self._link = link
+        self._opening: set[asyncio.Task[None]] = set()
+        passage.setblocking(False)
+        self._loop.add_reader(passage, self.take)
+
+    def take(self) -> None:
+        """Take the connections that have come."""
+        while True:
+            try:
+                content, descriptors, _, _ = socket.recv_fds(self._passage, 1, 1)
+            except OSError:
+                return
+            if not content:  # the platform has gone; its link says so
+                self._loop.remove_reader(self._passage)
+                return
+            if not descriptors:  # there was none left for it
+                self._link.send(CLOSED, 0)
+                continue
+            task = self._loop.create_task(self._open(socket.socket(fileno=descriptors[0])))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        try:
+            await self._loop.connect_accepted_socket(self._connection, connection, ssl=self._server.config.ssl)
+        except OSError:  # a client that doesn't speak TLS, or has gone already
+            connection.close()
+            self._link.send(CLOSED, 0)
+
+    def _connection(self) -> asyncio.Protocol:
+        return Connection(self._server.config, self._server.server_state, {"link": self._link})
+
+
 class _LogToPlatform(logging.Handler):
     """Warnings and errors go into the platform's log."""
 
@@ -232,11 +291,15 @@ async def _serve(options: Options) -> None:
     await loop.create_unix_connection(lambda: link, sock=socket.socket(fileno=options.link))
     logging.getLogger().handlers[:] = [_LogToPlatform(link)]
 
+    entrance: Entrance
+
     class Server(uvicorn.Server):
         """uvicorn, saying when it is ready."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            nonlocal entrance
             await super().startup(sockets)
+            entrance = Entrance(socket.socket(fileno=options.passage), self, link)
             link.send(READY, 0)
 
     server = Server(
@@ -249,13 +312,18 @@ async def _serve(options: Options) -> None:
         )
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    link.stop.add_done_callback(lambda _: setattr(server, "should_exit", True))
+
+    def stop(_: asyncio.Future[None]) -> None:
+        entrance.take()  # what was accepted before
+        server.should_exit = True
+
+    link.stop.add_done_callback(stop)
     limit = options.request_timeout
     watching = loop.create_task(close_stalled(server.server_state.connections, limit)) if limit > 0 else None
     # What is here now stays; what comes is mostly gone before anybody need look for cycles.
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    await server.serve(sockets=[socket.socket(fileno=options.listener)])
+    await server.serve(sockets=[])
     if watching is not None:
         watching.cancel()
     link.close()

@@ -9,7 +9,22 @@ from typing import Any
 from urllib.parse import unquote
 
 from . import frames
-from .frames import ANSWER, BROKEN, CREDIT, GONE, LAST, LOG, PIECE, PIECE_SIZE, READY, REQUEST, START, WINDOW, Channel
+from .frames import (
+    ANSWER,
+    BROKEN,
+    CLOSED,
+    CREDIT,
+    GONE,
+    LAST,
+    LOG,
+    PIECE,
+    PIECE_SIZE,
+    READY,
+    REQUEST,
+    START,
+    WINDOW,
+    Channel,
+)
 
 log = logging.getLogger("algorithmia.gateway")
 
@@ -22,14 +37,16 @@ _ASGI = {"version": "3.0", "spec_version": "2.3"}  # what uvicorn says
 class GatewayLink(Channel):
     """The end of the socket of one gateway.
 
-    tasks  where the tasks of requests are kept while they run
-    ready  done once the gateway accepts connections
+    tasks        where the tasks of requests are kept while they run
+    ready        done once the gateway takes connections
+    connections  how many it has
     """
 
     def __init__(self, application: Application, tasks: set[asyncio.Task[None]]) -> None:
         super().__init__()
         self.application = application
         self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.connections = 0
         self._tasks = tasks
         self._streams: dict[int, Stream] = {}
         self._held: list[Stream] = []
@@ -40,6 +57,8 @@ class GatewayLink(Channel):
             task = self._loop.create_task(stream.run())
             task.add_done_callback(self._tasks.discard)
             self._tasks.add(task)
+        elif kind == CLOSED:
+            self.connections -= 1
         elif kind == READY:
             if not self.ready.done():
                 self.ready.set_result(None)

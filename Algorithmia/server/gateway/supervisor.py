@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import Settings
+from .distributor import Distributor
 from .frames import STOP
 from .streams import Application, GatewayLink
 
@@ -34,7 +35,7 @@ class GatewayStartError(Exception):
 
 
 class Gateways:
-    """`settings.gateways` processes that accept what comes to `listener` and have `application` answer it.
+    """`settings.gateways` processes that are given what comes to `listener`, and have `application` answer it.
 
     tasks  where the tasks of requests are kept while they run
     """
@@ -43,7 +44,7 @@ class Gateways:
         self, settings: Settings, listener: socket.socket, application: Application, tasks: set[asyncio.Task[None]]
     ) -> None:
         self._settings = settings
-        self._listener = listener
+        self._distributor = Distributor(listener)
         self._application = application
         self._tasks = tasks
         self._links: set[GatewayLink] = set()
@@ -51,7 +52,7 @@ class Gateways:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Return once all of them accept connections. Raises GatewayStartError."""
+        """Return once all of them take connections. Raises GatewayStartError."""
         loop = asyncio.get_running_loop()
         started = [loop.create_future() for _ in range(self._settings.gateways)]
         self._keepers = [loop.create_task(self._keep(ready)) for ready in started]
@@ -66,7 +67,7 @@ class Gateways:
         now = asyncio.get_running_loop().time
         deadline = now() + self._settings.shutdown_timeout
         self._stopping.set()
-        self._listener.close()
+        self._distributor.close()
         for link in self._links:
             link.send(STOP, 0)
         if self._keepers:
@@ -111,29 +112,40 @@ class Gateways:
         """A gateway from its start to its end; its exit status."""
         link = GatewayLink(self._application, self._tasks)
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await self._spawn(theirs)
-        try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
-            self._links.add(link)
-            if self._stopping.is_set():
-                link.send(STOP, 0)
-            link.ready.add_done_callback(lambda ready: _settle(started))
-            await link.lost
-            if self._stopping.is_set():
-                return await process.wait()
-        finally:
-            self._links.discard(link)
-            link.close()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        passage, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passage.setblocking(False)
+
+        def is_ready(_: asyncio.Future[None]) -> None:
+            self._distributor.add(link, passage)
+            if not started.done():
+                started.set_result(None)
+
+        with passage:
+            with theirs, its_end:
+                process = await self._spawn(theirs, its_end)
+            try:
+                await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
+                self._links.add(link)
+                if self._stopping.is_set():
+                    link.send(STOP, 0)
+                link.ready.add_done_callback(is_ready)
+                await link.lost
+                if self._stopping.is_set():
+                    return await process.wait()
+            finally:
+                link.ready.remove_done_callback(is_ready)
+                self._distributor.remove(link)
+                self._links.discard(link)
+                link.close()
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
         return await process.wait()
 
-    async def _spawn(self, link: socket.socket) -> asyncio.subprocess.Process:
+    async def _spawn(self, link: socket.socket, passage: socket.socket) -> asyncio.subprocess.Process:
         settings = self._settings
         options: dict[str, Any] = {
-            "listener": self._listener.fileno(),
             "link": link.fileno(),
+            "passage": passage.fileno(),
             "request_timeout": settings.request_timeout,
             "shutdown_timeout": settings.shutdown_timeout,
             "tls_cert": settings.tls_cert and os.path.abspath(settings.tls_cert),
@@ -145,11 +157,6 @@ class Gateways:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-            pass_fds=(self._listener.fileno(), link.fileno()),
+            pass_fds=(link.fileno(), passage.fileno()),
             start_new_session=True,
         )
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
