@@ -126,6 +126,7 @@ class Site:
             data=self.data,
             connectors=self.connectors,
             stores=self.stores,
+            async_calls=SimpleNamespace(pending=0),
             engine=SimpleNamespace(status=lambda: {"workers": 0, "busy": 0, "sandbox": "none"}),
         )
         modules = (data, accounts, health, insights, metrics)

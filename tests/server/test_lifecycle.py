@@ -158,6 +158,9 @@ def test_a_call_that_nobody_waits_for_is_no_idleness(tmp_path):
     assert platform.idle_for() < 1000
     platform.invoker._background.clear()
     assert platform.idle_for() < 1000, "and it's as if a request had just ended"
+    platform.activity.last -= 1000
+    platform.async_calls._pending.add("req-1")  # one that an earlier start left, and that has not begun again
+    assert platform.idle_for() < 1000
 
 
 def test_status_stop_logs(home):
