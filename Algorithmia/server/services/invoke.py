@@ -155,8 +155,12 @@ class Invoker:
                 self._leave(tree, identity)
                 self.meter.ended_badly(resolved.build, problem, 0.0, notes)
                 raise
-            later = self._run_unattended(call, resolved, tree, identity, dict(notes))
-            self.keep(asyncio.get_running_loop().create_task(later))
+            if self._is_draining:  # nobody would wait for it any more; it runs at the next start
+                self._leave(tree, identity)
+                self._async_calls.left(request_id)
+            else:
+                later = self._run_unattended(call, resolved, tree, identity, dict(notes))
+                self.keep(asyncio.get_running_loop().create_task(later))
             notes["outcome"] = "accepted"
             return call_documents.accepted(request_id)
         try:
