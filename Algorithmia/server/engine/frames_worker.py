@@ -29,7 +29,7 @@ from . import protocol
 from .base import Call, CallFailure, ContentType, InvalidInput, Result
 from .launch import Launch
 from .protocol import HEADER
-from .worker import DRAIN_READS, GRACE, LAST_CHANCE, SLACK, Link, TakenBack, Worker
+from .worker import DRAIN_READS, GRACE, LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
 
 # How long a call may run before those that were sent after it are given to others.
 _PATIENCE = 0.01
@@ -165,7 +165,10 @@ class FramesWorker(Worker):
         super()._settle_failure(failure)
         self._take_back()
         for sent in tuple(self._sent.values()):
-            own = sent.overrun or copy(failure)
+            own = copy(failure)
+            if sent.overrun is not None:
+                own = sent.overrun
+                own.stdout = failure.stdout
             own.duration = own.duration or self.running_for
             self._end(sent)
             sent.fail(own)
@@ -234,7 +237,8 @@ class FramesWorker(Worker):
         self._take_back()
         if sent.number in self._sent:
             timeout = sent.call.timeout
-            sent.overrun = self._timed_out(f"stopped at the call's timeout of {timeout:g} s", timeout)
+            reason = f"stopped at the call's timeout of {timeout:g} s"
+            sent.overrun = CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError", None, timeout)
             self._stop(sent)
 
     def _stop(self, sent: _Sent) -> None:
@@ -265,7 +269,7 @@ class FramesWorker(Worker):
         if sent.overrun is not None and not sent.pending.done():
             self._read_output(DRAIN_READS)
             sent.overrun.stacktrace = stacktrace
-            sent.overrun.stdout += self._take_output()
+            sent.overrun.stdout = self._take_output()
             sent.fail(sent.overrun)
         self.retire()
 

@@ -77,9 +77,9 @@ def test_a_result_does_not_spill_over(outcomes: dict[str, Any], escape: Escape) 
 
 
 def test_the_process_that_answered_twice_is_gone(arena: Arena, outcomes: dict[str, Any]) -> None:
-    """Nobody gets the second answer."""
-    for _ in range(3):
-        assert arena.call("answers_twice") == FIRST
+    """Nobody gets the second answer. A call of the same account may have been on its way to that process."""
+    for _ in range(5):
+        assert arena.call("answers_twice") in (FIRST, broke("it answered what it wasn't asked"))
 
 
 def test_a_process_works_for_one_account(arena: Arena, outcomes: dict[str, Any]) -> None:

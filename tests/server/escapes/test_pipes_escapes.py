@@ -51,12 +51,12 @@ ESCAPES = [
     js("answers_unasked", broke("it answered before it was asked"), secrets=ARMED),
     js("never_reads", TIMED_OUT, content=b"x" * (9 * MIB), timeout=2, secrets=ARMED),
     js("closes_its_input", TIMED_OUT, timeout=2, secrets=ARMED),
-    js("closes_its_output", {"result": "quiet"}),
+    js("closes_both_outputs", {"result": "quiet"}),
     js("floods_before_it_is_ready", {"result": "ready"}, secrets=ARMED),
     js("is_ready_too_often", {"result": "ready", "stdout": "PIPE_INIT_COMPLETE\nPIPE_INIT_COMPLETE"}),
     js("forges_metadata", {"result": 1}),
     js("exits", failed("exited with code 0")),
-    js("kills_itself", failed("killed by SIGKILL, perhaps because memory ran out")),
+    js("ends_by_a_signal", failed("killed by SIGKILL, perhaps because memory ran out")),
 ]  # fmt: skip
 CONFINED = [
     js("replaces_the_fifo", {"result": 0}),
@@ -66,10 +66,10 @@ MALFORMED = r"the worker process broke the protocol: its answer is not valid JSO
 OTHERS = [
     js("answers_twice_at_once", MALFORMED),
     js("answers_too_deep", MALFORMED),
-    js("answers_without_end", rf"the result has \d+ bytes and the limit is {MAX_RESULT}: .*"),
+    js("never_stops_answering", rf"the result has \d+ bytes and the limit is {MAX_RESULT}: .*"),
     js("answers_blanks", rf"the result has \d+ bytes and the limit is {MAX_RESULT}: .*"),
 ]
-LATE = [js("answers_twice", None), js("answers_from_another_process", None)]
+LATE = [js("answers_again_later", None), js("answers_from_another_process", None)]
 SAYS = js("says", NEITHER, "{}")
 ALL = [*ESCAPES, *CONFINED, *OTHERS, *LATE, SAYS]
 

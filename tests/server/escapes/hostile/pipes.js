@@ -44,7 +44,7 @@ exports.answers_twice_at_once = () => {
 };
 
 // The second one a moment later, when nobody has asked.
-exports.answers_twice = () => {
+exports.answers_again_later = () => {
     setTimeout(() => say(answer("stolen")), 200);
     return ME;
 };
@@ -87,7 +87,7 @@ exports.answers_too_deep = () => {
 exports.answers_too_much = (input) => "x".repeat(input);
 
 // A line of a hundred megabytes, and its end.
-exports.answers_without_end = () => {
+exports.never_stops_answering = () => {
     const pipe = fs.openSync(FIFO, "w");
     const piece = Buffer.alloc(1 << 20, "x");
     fs.writeSync(pipe, '{"result": "');
@@ -124,7 +124,7 @@ exports.closes_its_input_load = () => {
 };
 
 // Mute.
-exports.closes_its_output = () => {
+exports.closes_both_outputs = () => {
     fs.closeSync(1);
     fs.closeSync(2);
     return "quiet";
@@ -164,7 +164,7 @@ exports.forges_metadata = () => {
 exports.exits = () => process.exit(0);
 
 // The end of the process by a signal.
-exports.kills_itself = () => {
+exports.ends_by_a_signal = () => {
     process.kill(process.pid, "SIGKILL");
     return never();
 };
