@@ -1,0 +1,279 @@
+"""In a gateway: requests go to the platform's process, and answers to clients.
+
+A request is an ASGI application's, which `PlatformLink` is. Most are short and all here when their head is, and so are
+their answers: for these there is no task to be made and woken up, which would be a third of what a gateway has to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from ..connections import BoundedConnection
+from . import frames
+from .frames import ANSWER, BROKEN, CLOSED, CREDIT, GONE, LAST, PIECE, PIECE_SIZE, REQUEST, START, STOP, WINDOW
+
+log = logging.getLogger("algorithmia.gateway")
+
+# Seconds beyond the platform's own patience at shutdown: it ends what takes too long, and says so to the client.
+LONGER = 5
+
+# Takes what the platform says of a request: the kind of a frame, and its payload.
+OnFrame = Callable[[int, bytes], None]
+
+
+class Connection(BoundedConnection):
+    """A client's connection.
+
+    stream  the request that is being answered, if it isn't one that was sent whole
+    """
+
+    stream: Stream | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._link: PlatformLink = self.app_state["link"]
+        self.app_state = {"connection": self}  # part of each request's scope
+        self._number = 0  # of the request that was sent whole
+        self._sent: Any = None  # what uvicorn has of it
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.app_state = {}
+        self._link.send(CLOSED, 0)
+        if self._number:
+            self._link.forget(self._number)
+            self._link.send(GONE, self._number)
+        if self.stream is not None:
+            self.stream.leave()
+
+    # uvicorn has a head here, and begins with the request. (One that doesn't call this has the application do all.)
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.loop.call_soon(self._begin, cycle, app)  # what came with the head has been read by then
+
+    def _begin(self, cycle: Any, app: Any) -> None:
+        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected or len(cycle.body) > PIECE_SIZE:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._sent = cycle
+        self._number = self._link.request(self._on_frame, cycle.scope, bytes(cycle.body), False)
+
+    def _on_frame(self, kind: int, payload: bytes) -> None:
+        """The answer to a request that was sent whole, or its beginning."""
+        link, number, cycle = self._link, self._number, self._sent
+        self._number, self._sent = 0, None
+        if kind != ANSWER or self.flow.write_paused:
+            stream = Stream(link, number)
+            link.expect(number, stream.on_frame)
+            stream.on_frame(kind, payload)
+            super()._start_asgi_task(cycle, partial(_continue, stream))
+            return
+        link.forget(number)
+        answer = frames.decode_answer(payload)
+        try:
+            _now(cycle.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers}))
+            if self.flow.write_paused:
+                super()._start_asgi_task(cycle, partial(_end, answer.body))
+                return
+            _now(cycle.send({"type": "http.response.body", "body": answer.body}))
+            cycle.on_response = _nothing  # else the connection and it would keep each other in memory
+        except Exception:
+            log.exception("an answer that can't be sent")
+            self.transport.close()
+
+
+def _nothing() -> None:
+    """Done already."""
+
+
+def _now(sending: Coroutine[Any, Any, None]) -> None:
+    """Run what doesn't wait for anything."""
+    try:
+        sending.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("uvicorn waits to send, though it may write")
+
+
+async def _end(body: bytes, scope: Any, receive: Any, send: Any) -> None:
+    """The application that sends the rest of an answer."""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _continue(stream: Stream, scope: Any, receive: Any, send: Any) -> None:
+    """The application that answers as `stream` says."""
+    connection: Connection = scope["state"]["connection"]
+    connection.stream = stream
+    if connection.transport.is_closing():
+        stream.leave()
+    try:
+        await stream.answer(send)
+    finally:
+        connection.stream = None
+        stream.end()
+
+
+class PlatformLink(frames.Channel):
+    """The socket to the platform, and the ASGI application over it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams: dict[int, OnFrame] = {}
+        self._number = 0
+        self.stop: asyncio.Future[None] = self._loop.create_future()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        waits = any(name == b"expect" for name, _ in scope["headers"])
+        stream = Stream(self)
+        stream.number = self.request(stream.on_frame, scope, None, waits)
+        stream.forward(receive, 0 if waits else WINDOW)
+        await _continue(stream, scope, receive, send)
+
+    def request(self, on_frame: OnFrame, scope: Any, body: bytes | None, waits: bool) -> int:
+        """Pass on the request of `scope`, whose answer is for `on_frame`; its number."""
+        number = self._number = self._number % 0xFFFFFFFF + 1
+        self._streams[number] = on_frame
+        head = (
+            scope["method"],
+            scope["raw_path"],
+            scope["query_string"],
+            scope["headers"],
+            scope["http_version"],
+            scope["scheme"],
+            scope["client"],
+            scope["server"],
+            body,
+            waits,
+        )
+        self.send(REQUEST, number, frames.encode(head))
+        return number
+
+    def expect(self, number: int, on_frame: OnFrame) -> None:
+        """What comes for request `number` is for `on_frame` from now on."""
+        self._streams[number] = on_frame
+
+    def forget(self, number: int) -> None:
+        """Nothing more is expected for request `number`."""
+        self._streams.pop(number, None)
+
+    def on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == STOP:
+            if not self.stop.done():
+                self.stop.set_result(None)
+            return
+        on_frame = self._streams.get(number)
+        if on_frame is not None:  # else its client has gone
+            on_frame(kind, payload)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if not self.stop.done():
+            os._exit(1)  # killed: nobody can be answered any more
+        self._loop.call_later(LONGER, os._exit, 1)  # for what clients have not taken yet
+        for on_frame in tuple(self._streams.values()):
+            on_frame(BROKEN, b"")
+
+
+class Stream:
+    """A request and its answer, in pieces."""
+
+    def __init__(self, link: PlatformLink, number: int = 0) -> None:
+        self.number = number
+        self._link = link
+        self._frames: deque[tuple[int, bytes]] = deque()
+        self._news: asyncio.Future[None] | None = None
+        self._credit = 0
+        self._has_credit: asyncio.Event | None = None
+        self._forwarding: asyncio.Task[None] | None = None
+        self._has_left = self._is_answered = False
+
+    def on_frame(self, kind: int, payload: bytes) -> None:
+        """What the platform says to this request."""
+        if kind == CREDIT:
+            self._credit += frames.decode_count(payload)
+            if self._has_credit is not None:
+                self._has_credit.set()
+            return
+        self._frames.append((kind, payload))
+        self._wake()
+
+    def leave(self) -> None:
+        """The client has gone."""
+        if not self._has_left:
+            self._has_left = True
+            self._link.send(GONE, self.number)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def answer(self, send: Any) -> None:
+        """Give the client the platform's answer, to its end or the client's. Without an end, uvicorn breaks the
+        connection."""
+        taken = 0
+        while not self._has_left:
+            if not self._frames:
+                self._news = self._link.lost.get_loop().create_future()
+                await self._news
+                continue
+            kind, payload = self._frames.popleft()
+            if kind in (ANSWER, START):
+                answer = frames.decode_answer(payload)
+                await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+                if kind == ANSWER:
+                    self._is_answered = True
+                    await send({"type": "http.response.body", "body": answer.body})
+                    return
+            elif kind in (PIECE, LAST):
+                await send({"type": "http.response.body", "body": payload, "more_body": kind == PIECE})
+                if kind == LAST:
+                    self._is_answered = True
+                    return
+                taken += len(payload)
+                if taken >= WINDOW // 2:
+                    self._link.credit(self.number, taken)
+                    taken = 0
+            else:  # BROKEN
+                self._is_answered = True
+                return
+
+    def forward(self, receive: Any, credit: int) -> None:
+        """Pass the body on as it comes, beginning with `credit` bytes."""
+        self._credit = credit
+        self._has_credit = asyncio.Event()
+        self._forwarding = asyncio.get_running_loop().create_task(self._forward(receive))
+
+    async def _forward(self, receive: Any) -> None:
+        assert self._has_credit is not None
+        link, number = self._link, self.number
+        more_body = True
+        while more_body:
+            while self._credit <= 0:
+                self._has_credit.clear()
+                await self._has_credit.wait()
+            await link.writable()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # the connection has said so, or the answer is complete
+            rest = memoryview(message["body"])
+            more_body = message["more_body"]
+            self._credit -= len(rest)
+            while len(rest) > PIECE_SIZE:
+                link.send(PIECE, number, bytes(rest[:PIECE_SIZE]))
+                rest = rest[PIECE_SIZE:]
+            if rest or not more_body:
+                link.send(PIECE if more_body else LAST, number, bytes(rest))
+
+    def end(self) -> None:
+        """It has been answered, or nobody waits for the answer."""
+        self._link.forget(self.number)
+        if not self._is_answered:
+            self.leave()
+        if self._forwarding is not None:
+            self._forwarding.cancel()
