@@ -163,7 +163,7 @@ def test_the_state_directory_is_hidden_even_inside_of_what_may_be_read(tmp_path:
     tmp_path.chmod(0o755)
 
     async def test(keeper: Keeper) -> None:
-        keeper.pool._sandbox = found
+        keeper.pool._sandbox = keeper.pool.starter._sandbox = found
         (keeper.settings.state / "platform.db").write_text("x")
         project = engine_zoo.make_project(keeper.settings.state / "builds", "reads")
         runtime = engine_zoo.own_runtime()
@@ -300,7 +300,7 @@ async def serving(keeper: Keeper) -> AsyncIterator[int]:
         await asyncio.sleep(0.01)
     port: int = listener.getsockname()[1]
     keeper.pool.adopt = adopter(server)
-    keeper.pool._address = f"http://127.0.0.1:{port}"
+    keeper.pool.starter._address = f"http://127.0.0.1:{port}"
     try:
         yield port
     finally:
