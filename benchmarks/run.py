@@ -40,7 +40,9 @@ TESTS = {
     ),
     "storm": lambda arguments: storm.run(4, 24) if arguments.quick else storm.run(),
     "load": lambda arguments: load.run(4, 5, 25, 4.0) if arguments.quick else load.run(),
-    "chaos": lambda arguments: chaos.run(600 if arguments.quick else arguments.calls, arguments.seed),
+    "chaos": lambda arguments: chaos.run(
+        600 if arguments.quick else arguments.calls, arguments.seed, arguments.gateways
+    ),
 }
 
 
@@ -105,6 +107,7 @@ def parse() -> argparse.Namespace:
         "--all-peers", action="store_true", help="also measure the large ones: MLServer, BentoML, Ray Serve"
     )
     parser.add_argument("--calls", type=int, default=10000, help="calls of the test chaos (default: 10000)")
+    parser.add_argument("--gateways", type=int, default=0, help="gateways in the test chaos (default: 0)")
     parser.add_argument("--rounds", type=int, default=200, help="kills per fault test (default: 200)")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of a fault test")
     parser.add_argument(

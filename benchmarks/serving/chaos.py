@@ -1,5 +1,6 @@
-"""Calls while processes are killed with SIGKILL at random: workers several times a second, now and then the server,
-which is started again on the same state. No wrong answer, no acknowledged async call that doesn't run, nothing left.
+"""Calls while processes are killed with SIGKILL at random: workers several times a second, now and then a gateway if
+there are any, or the server, which is started again on the same state. No wrong answer, no acknowledged async call that
+doesn't run, nothing left.
 
 ``python benchmarks/run.py chaos --calls 10000``; tests call `run` with less.
 """
@@ -24,7 +25,7 @@ from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import WORKER, health, wait_for_no_worker
-from .leftovers import Inventory, control_groups, processes_naming
+from .leftovers import Inventory, control_groups, gateways, processes_naming
 from .traffic import Answer, Caller, make_accounts, make_algorithms
 
 _ANSWER = "def apply(input):\n    return {name!r} + ' answers ' + input\n"
@@ -45,11 +46,13 @@ _ACCOUNTS = 3
 _CALLS_PER_SERVER = 400  # on average, before it is killed
 _LATER = 0.3  # of the calls are async
 _PATIENCE = 120.0
+_GATEWAY_KILLS = 0.1  # of the kills
+_GATEWAY_GONE = 1.0  # so long after its death a caller may yet be given to it
 # What a caller may be told whose worker was killed, at work or while it loaded.
 _KILLED = {"SystemExit", "LoadingError"}
 
 
-def run(calls: int = 10000, seed: int | None = None) -> Report:
+def run(calls: int = 10000, seed: int | None = None, gateway_processes: int = 0) -> Report:
     """`calls` calls, with a worker killed several times a second, and the server for every few hundred of them."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     report = Report(f"chaos: seed {seed}")
@@ -59,7 +62,8 @@ def run(calls: int = 10000, seed: int | None = None) -> Report:
         place = Path(name)
         temporary = place / "tmp"
         temporary.mkdir()
-        server = Server(place, "--worker-idle-timeout", "2", TMPDIR=str(temporary))
+        flags = ("--worker-idle-timeout", "2", "--gateways", str(gateway_processes))
+        server = Server(place, *flags, TMPDIR=str(temporary))
         try:
             server.spawn()
             server.wait_until_ready()
@@ -105,7 +109,8 @@ class _Chaos:
         self._report = report
         self._up = asyncio.Event()
         self._up.set()
-        self._deaths = 0  # of servers
+        self._deaths = 0  # of servers and gateways
+        self._gateway_died = 0.0
         self._acknowledged: dict[str, tuple[str, str]] = {}  # request id -> account and token
         self._errors: dict[str, str] = {}  # what the lists of errors have told: request id -> type
         self.servers = [server.pid]
@@ -140,11 +145,12 @@ class _Chaos:
                 try:
                     answer = await caller.call(reference + ("?output=void" if is_later else ""), text)
                 except (OSError, EOFError, TimeoutError) as problem:
-                    if deaths == self._deaths:
+                    if deaths == self._deaths and time.monotonic() > self._gateway_died + _GATEWAY_GONE:
                         what = f"{reference} gave no answer: {type(problem).__name__} {problem}"
                         self._report.violations.append(what)
                         return
-                    self._report.counts["calls that the server's death left without an answer"] += 1
+                    self._report.counts["calls that a server's or gateway's death left without an answer"] += 1
+                    connected_to = -1
                     continue
                 if is_later and answer.status == 200:
                     self._report.counts["async calls acknowledged"] += 1
@@ -161,6 +167,13 @@ class _Chaos:
         while True:
             await asyncio.sleep(self._chance.uniform(0.0, 0.4))
             await self._up.wait()
+            doors = gateways(self._server)
+            if doors and self._chance.random() < _GATEWAY_KILLS:
+                self._deaths += 1
+                self._gateway_died = time.monotonic()
+                os.kill(self._chance.choice(doors), signal.SIGKILL)
+                self._report.counts["gateways killed"] += 1
+                continue
             workers = [pid for pid in memory.tree(self._server.pid) if WORKER in memory.command_line(pid)]
             if workers:
                 with contextlib.suppress(ProcessLookupError):

@@ -14,6 +14,7 @@ from benchmarks.lifecycle.project import Project
 from benchmarks.server import Server
 
 from . import contenders
+from .leftovers import started_by
 
 WORKER = "runner.py"  # in the command lines of our worker processes, and of the sandbox around them
 _SECONDS = 60.0
@@ -98,7 +99,7 @@ def wait_for_no_worker(server: Server) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
         state = health(server)["engine"]
-        left = [pid for pid in memory.tree(server.pid) if pid != server.pid]
+        left = started_by(server)
         if not state["workers"] and not state["starting"] and not left:
             return
         if time.monotonic() > deadline:

@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.embedded import memory
 from benchmarks.server import Server
 
-_DATABASE_CONNECTIONS = 16  # that the server keeps at most
+_DATABASE_CONNECTIONS = 64  # as many as there may be threads; SQLite keeps the descriptors of those that it closed
+_GATEWAY = "gateway.process"  # in the command lines of those processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Inventory:
     @classmethod
     def of(cls, server: Server, temporary: Path) -> Inventory:
         """Processes below the server's, its descriptors, files in its temporary and work directories."""
-        processes = tuple(memory.command_line(pid)[:200] for pid in memory.tree(server.pid) if pid != server.pid)
+        processes = tuple(memory.command_line(pid)[:200] for pid in started_by(server))
         places = (temporary, server.state / "work", server.state / "blobs" / "staging")
         files = tuple(str(path) for place in places if place.exists() for path in place.rglob("*"))
         return cls(processes, descriptors(server.pid), files)
@@ -41,6 +42,16 @@ class Inventory:
             found.append("descriptors left: " + ", ".join(f"{count} of {name}" for name, count in more.items()))
         found += [f"file left: {name}" for name in sorted(set(self.files) - set(before.files))]
         return found
+
+
+def gateways(server: Server) -> list[int]:
+    """Process ids of the server's gateways."""
+    return [pid for pid in memory.tree(server.pid) if _GATEWAY in memory.command_line(pid)]
+
+
+def started_by(server: Server) -> list[int]:
+    """Process ids of what the server has started but for its gateways, which stay."""
+    return sorted(set(memory.tree(server.pid)) - {server.pid, *gateways(server)})
 
 
 def descriptors(pid: int) -> Counter[str]:
