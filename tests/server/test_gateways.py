@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,36 @@ def test_several_requests_on_a_connection(server: Server, collection: Any) -> No
     assert b'"Hello one"' in first and b'"Hello two"' in third
     assert second.endswith(b"\r\n\r\n") and b"content-length: 7\r\n" in second
     assert b"connection: close" in fourth and b'"status":"ok"' in fourth
+
+
+def test_answers_to_a_client_that_reads_late(server: Server) -> None:
+    text = b"x" * 50_000
+    call = request(server, "POST", "/v1/algo/util/Echo", "Content-Type: text/plain", body=text)
+    count = 250
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        host, _, port = server.address.rpartition("/")[2].partition(":")
+        connection.connect((host, int(port)))
+        sending = threading.Thread(target=connection.sendall, args=[call * count])
+        sending.start()
+        # All that fits between us is full once nothing is called any more.
+        before, now = 0, _requests(server)
+        while now - before > 1:
+            threading.Event().wait(0.2)
+            before, now = now, _requests(server)
+        with connection.makefile("rb") as stream:
+            for _ in range(count):
+                assert stream.readline().startswith(b"HTTP/1.1 200 ")
+                lines = dict(line.rstrip().split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
+                assert json.loads(stream.read(int(lines[b"content-length"])))["result"] == text.decode()
+        sending.join()
+
+
+def _requests(server: Server) -> int:
+    """How many requests there have been, this one included."""
+    found: int = json.loads(server.client().request("GET", "/health").data)["requests"]["total"]
+    return found
 
 
 def test_bytes_that_are_not_http_are_refused_and_logged(server: Server) -> None:

@@ -20,8 +20,17 @@ from .streams import Application, GatewayLink
 log = logging.getLogger("algorithmia.gateway")
 
 _ROOT = str(Path(__file__).resolve().parents[3])
-# The directory comes last: nothing in it may stand before the standard library.
-_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from Algorithmia.server.gateway.process import main; main()"
+# This very package, whatever else is installed. What lies beside it never comes before the standard library.
+_PROGRAM = """
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+spec = PathFinder.find_spec("Algorithmia", [sys.argv.pop(1)])
+sys.modules["Algorithmia"] = package = module_from_spec(spec)
+spec.loader.exec_module(package)
+from Algorithmia.server.gateway.process import main
+main()
+"""
 _COMMAND = (sys.executable, "-I", "-c", _PROGRAM, _ROOT)
 _START_LIMIT = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
