@@ -112,7 +112,7 @@ class _Chaos:
         self._deaths = 0  # of servers and gateways
         self._gateway_died = 0.0
         self._acknowledged: dict[str, tuple[str, str]] = {}  # request id -> account and token
-        self._errors: dict[str, str] = {}  # what the lists of errors have told: request id -> type
+        self._errors: dict[str, tuple[str, str]] = {}  # what the lists of errors have told: request id -> type, words
         self.servers = [server.pid]
 
     async def traffic(self, calls: int, deaths: int) -> None:
@@ -192,8 +192,7 @@ class _Chaos:
         deadline = time.monotonic() + 10
         while left := [pid for pid, began in family.items() if began and _began(pid) == began]:
             if time.monotonic() > deadline:
-                names = [memory.command_line(pid)[:200] for pid in left]
-                self._report.violations.append(f"processes outlived a killed server: {names}")
+                self._report.violations += [f"outlived a killed server: {_described(pid)}" for pid in left]
                 for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -220,7 +219,8 @@ class _Chaos:
                 f"{self._server.address}/v1/users/{name}/errors", headers={"Authorization": f"Simple {key}"}
             )
             with urllib.request.urlopen(request, timeout=60) as response:
-                self._errors.update((entry["request_id"], entry["error_type"]) for entry in json.load(response))
+                for entry in json.load(response):
+                    self._errors[entry["request_id"]] = entry["error_type"], entry["error"]
 
     def check_async_calls(self) -> None:
         """Wait for all to end. Each must have run once acknowledged, or its error says that its worker was killed."""
@@ -237,14 +237,14 @@ class _Chaos:
             runs.update((name, file.getName().partition(".")[0]) for file in marks)
         counts = self._report.counts
         for request_id, call in self._acknowledged.items():
-            error = self._errors.get(request_id, "")
+            kind, words = self._errors.get(request_id, ("", ""))
             if runs[call]:
                 counts["async calls that ran"] += 1
                 counts["async calls that ran more than once"] += runs[call] > 1
-            elif error in _KILLED:
+            elif kind in _KILLED:
                 counts["async calls whose worker was killed"] += 1
             else:
-                self._report.violations.append(f"LOST: async call {call}, acknowledged as {request_id} {error}")
+                self._report.violations.append(f"LOST: async call {call}, acknowledged as {request_id}: {words[:300]}")
 
 
 def _judge(reference: str, text: str, answer: Answer, report: Report) -> None:
@@ -261,6 +261,16 @@ def _judge(reference: str, text: str, answer: Answer, report: Report) -> None:
         report.counts["refused with 429"] += 1
     else:
         report.violations.append(f"{reference} of {text!r}: {answer.status} {str(answer.document)[:300]}")
+
+
+def _described(pid: int) -> str:
+    """What is known of a process: its parent and state, where in the kernel it waits, its command line."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        place = Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return f"{pid}, gone by now"
+    return f"{pid} of {parent}, {state} in {place}: {memory.command_line(pid)[:200]}"
 
 
 def _began(pid: int) -> str:
