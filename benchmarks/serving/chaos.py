@@ -48,8 +48,8 @@ _LATER = 0.3  # of the calls are async
 _PATIENCE = 120.0
 _GATEWAY_KILLS = 0.1  # of the kills
 _GATEWAY_GONE = 1.0  # so long after its death a caller may yet be given to it
-# What a caller may be told whose worker was killed, at work or while it loaded.
-_KILLED = {"SystemExit", "LoadingError"}
+# What a caller may be told whose worker was killed, at work or while it loaded, or before it had a network.
+_KILLED, _NO_NETWORK = {"SystemExit", "LoadingError"}, "could not be given a network"
 
 
 def run(calls: int = 10000, seed: int | None = None, gateway_processes: int = 0) -> Report:
@@ -241,7 +241,7 @@ class _Chaos:
             if runs[call]:
                 counts["async calls that ran"] += 1
                 counts["async calls that ran more than once"] += runs[call] > 1
-            elif kind in _KILLED:
+            elif kind in _KILLED or _NO_NETWORK in words:
                 counts["async calls whose worker was killed"] += 1
             else:
                 self._report.violations.append(f"LOST: async call {call}, acknowledged as {request_id}: {words[:300]}")
@@ -255,7 +255,7 @@ def _judge(reference: str, text: str, answer: Answer, report: Report) -> None:
             report.counts["answered"] += 1
         else:
             report.violations.append(f"WRONG ANSWER of {reference} to {text!r}: {str(answer.document)[:300]}")
-    elif answer.status == 200 and kind in _KILLED:
+    elif answer.status == 200 and (kind in _KILLED or _NO_NETWORK in answer.error.get("message", "")):
         report.counts[f"told of the kill ({kind})"] += 1
     elif answer.status == 429:
         report.counts["refused with 429"] += 1
