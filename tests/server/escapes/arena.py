@@ -8,6 +8,7 @@ is called with and what must come of it.
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import json
 import sys
@@ -72,6 +73,7 @@ class Escape:
     secrets    set once it is built: what its builds don't have
     content    a body of octets, instead of an input
     is_harmless  whether it harms nobody without a sandbox; others are never let loose without one
+    needs_group  whether only a control group bounds what it takes
     """
 
     algorithm: str
@@ -82,6 +84,7 @@ class Escape:
     secrets: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
     is_harmless: bool = False
+    needs_group: bool = False
 
 
 def harmless(escapes: Iterable[Escape]) -> list[Escape]:
@@ -167,8 +170,10 @@ class Arena:
     def outcomes(self, family: str, escapes: Iterable[Escape]) -> dict[str, Any]:
         """Let all of them loose at once, as far as there is a sandbox; what came of each. What couldn't even be called
         is an exception."""
-        is_confined = self.is_confined
-        escapes = tuple(one for one in escapes if is_confined or one.is_harmless)
+        is_confined, has_groups = self.is_confined, self.health["memory"] == "cgroup"
+        escapes = tuple(
+            one for one in escapes if (is_confined or one.is_harmless) and (has_groups or not one.needs_group)
+        )
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda one: self.deploy(family, one.algorithm, one.settings, one.secrets), escapes))
 
@@ -200,7 +205,7 @@ class Arena:
         self.check_bystander()
 
     def check_nothing_is_left(self) -> None:
-        """Without a worker there is nothing that wasn't there at first: process, descriptor, file."""
+        """Without a worker there is nothing that wasn't there at first: process, descriptor, file, control group."""
         self.end_workers(self.bystander, self.innocent)
         self.number = 0
         self.wait_for_workers(0)
@@ -209,6 +214,7 @@ class Arena:
             with contextlib.suppress(FileNotFoundError):  # it was being removed
                 left = self.inventory().compared_with(self.before)
                 left += [f"process left: {pid}" for pid in processes_naming(str(self.state))]
+                left += [f"control group left: {path}" for path in self.control_groups()]
                 if not left:
                     return
             time.sleep(0.1)
@@ -229,6 +235,11 @@ class Arena:
                 return
             time.sleep(0.05)
         raise AssertionError((engine, memory.tree(self.server.process.pid)))
+
+    def control_groups(self) -> list[str]:
+        """Those that the server has made for its processes."""
+        found = glob.glob(f"/sys/fs/cgroup/**/algorithmia-{self.server.process.pid}-*", recursive=True)
+        return [path for path in found if not path.endswith("-server")]  # which is the server's own
 
     def inventory(self) -> Inventory:
         """What there is of the platform at this moment, but for the connections to its database that it keeps."""

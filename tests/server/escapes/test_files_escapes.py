@@ -47,7 +47,7 @@ DEVICES = {
 SWITCHES = [
     "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/vm/drop_caches",
     "/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory", "/proc/irq/default_smp_affinity", "/proc/mtrr",
-    "/proc/1/oom_score_adj", "/proc/1/mem", "/proc/self/uid_map", "/proc/self/gid_map", "/proc/kcore",
+    "/proc/1/mem", "/proc/self/uid_map", "/proc/self/gid_map", "/proc/kcore",
     "/sys/fs/cgroup/cgroup.procs", "/sys/kernel/mm/ksm/run",
 ]  # fmt: skip
 

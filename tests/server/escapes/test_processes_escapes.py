@@ -59,6 +59,7 @@ CONFINED = [
     Escape("loops_with_children", timed_out(2), MARKS[0], timeout=2),
     Escape("kills_everybody", {"result": [1, 2]}),
     Escape("stops_everybody", {"result": "frozen"}),
+    Escape("rights_of_the_first", {"result": [False, "1", "2"]}),
     Escape("fork_bomb", timed_out(2), timeout=2),
     Escape("fork_bomb_that_answers", {"result": [True, True]}),
     Escape("thread_bomb", {"result": [True, "can't start new thread"]}),

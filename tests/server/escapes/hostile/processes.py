@@ -34,6 +34,14 @@ def stops_everybody(input):
     return "frozen"
 
 
+def rights_of_the_first(input):
+    """Those of the sandbox's first process, which a plain user's algorithm could make its own."""
+    with open("/proc/1/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    capabilities = [int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")]
+    return [any(capabilities), fields["NoNewPrivs"].strip(), fields["Seccomp"].strip()]
+
+
 def fork_bomb(input):
     """Every process makes others for as long as it can."""
     while True:
