@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,7 @@ _FIRST_USER, _USERS = 1_900_000_000, 1_000_000
 _LOW_FIRST_USER, _LOW_USERS = 61_184, 4_000
 
 _PROBE_TIME = 10.0
+_PROBE_PORT = 9000
 
 
 class Bubblewrap:
@@ -158,7 +160,14 @@ class Bubblewrap:
                     link.close()
                 raise
             if link is not None:
-                process.attachment = network.PrivateNetwork(slirp, confinement.listening, process, link)
+                try:
+                    process.attachment = network.PrivateNetwork(slirp, confinement.listening, process, link)
+                except RuntimeError as problem:  # no more threads
+                    process.end()
+                    process.wait()
+                    process.dispose()
+                    link.close()
+                    raise OSError(str(problem)) from None
         if self._groups is None:
             self._watchdog.watch(process, limits.memory, "", 0)
         return process
@@ -177,27 +186,38 @@ class Bubblewrap:
         ownership.take_back(path)
 
     def probe(self) -> None:
-        """Run something confined, in a network of its own if that can be had. Raises NoSandbox with the reason if that
-        doesn't work here."""
+        """Run something confined, with as much of a network of its own as can be had.
+
+        Raises NoSandbox with the reason if nothing can be run here."""
         from . import network
 
+        program = network.find()
+        self._network_problem = problem = "" if program else "there is no slirp4netns"
         readable = Path(__file__).parent.parent  # what every runner needs
-        confinement = Confinement(Path("/"), {}, readable, (str(readable),), limits=Limits(scratch=4096))
         command = ("/usr/bin/test", "-r", str(Path(__file__).with_name("protocol.py")))
-        self._network_problem = "there is no slirp4netns"
-        if program := network.find():
-            self._slirp = program
-            self._network_problem = self._tried(command, confinement)
-            if not self._network_problem:
-                self.network = "private"
+        for slirp, listens in itertools.product([program, ""] if program else [""], [True, False]):
+            if listens and not self._is_root:
+                continue
+            self._slirp, self.listens = slirp or "", listens
+            self.network = "private" if slirp else "shared"
+            confinement = Confinement(
+                directory=Path("/"),
+                environment={},
+                scratch=readable,
+                readable=(str(readable),),
+                network=bool(slirp),
+                listening=(_PROBE_PORT, socket.socket.close) if listens else None,
+                limits=Limits(scratch=4096),
+            )
+            problem = self._tried(command, confinement)
+            if not problem:
                 return
-            self._slirp = ""
-        if problem := self._tried(command, replace(confinement, network=False)):
-            raise NoSandbox(problem)
+            self._network_problem = self._network_problem or problem
+        raise NoSandbox(problem)
 
     def tell_of_network(self, is_required: bool) -> None:
         """Warn if processes share the machine's network; raises NoSandbox if one of their own `is_required`."""
-        if not self._network_problem:
+        if self.network == "private":
             return
         if is_required:
             raise NoSandbox(
@@ -217,7 +237,7 @@ class Bubblewrap:
         try:
             _, error = process.communicate(timeout=_PROBE_TIME)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.end()
             process.communicate()
             return f"{self.program} hangs"
         finally:

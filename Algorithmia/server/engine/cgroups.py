@@ -47,6 +47,9 @@ _V2 = _Names("memory.max", "memory.swap.max", "memory.events", (b"anon ", b"shme
 class Group:
     """The control group of one process and all that it starts.
 
+    When it has no memory left the kernel ends its largest process. ``memory.oom.group`` of version 2, which would end
+    all of them, stays off: an algorithm survives a greedy child there as it does in version 1, and can say so itself.
+
     directories  one of version 2; of version 1 that of the memory, then that of the process ids if there is one
     """
 

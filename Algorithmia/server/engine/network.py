@@ -74,6 +74,7 @@ class Link:
         os.close(self._their_go)
 
     def close(self) -> None:
+        """Close our ends, which has bubblewrap go on if it still waits."""
         os.close(self._info)
         os.close(self._go)
 
@@ -98,6 +99,7 @@ class Link:
         return directory
 
     def go_on(self) -> None:
+        """Have bubblewrap go on."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, b"1")
 
@@ -123,6 +125,8 @@ class PrivateNetwork:
     def close(self) -> None:
         """Take it away; the process has ended. Blocks."""
         self._thread.join()
+        if self.problem:
+            self._link.close()
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
@@ -131,15 +135,16 @@ class PrivateNetwork:
             self._slirp.wait()
 
     def _run(self) -> None:
-        with contextlib.closing(self._link):
-            try:
-                with contextlib.ExitStack() as stack:
-                    self._attach(stack)
-                self._link.go_on()
-            except (OSError, ValueError, KeyError, subprocess.SubprocessError) as problem:
-                if self._process.is_held:
-                    self.problem = str(problem)
-                    self._process.end()
+        try:
+            with contextlib.ExitStack() as stack:
+                self._attach(stack)
+            self._link.go_on()
+        except (OSError, ValueError, KeyError, subprocess.SubprocessError) as problem:
+            # The link stays: its end would be the sign to go on.
+            self.problem = str(problem) or type(problem).__name__
+            self._process.end()
+        else:
+            self._link.close()
 
     def _attach(self, stack: contextlib.ExitStack) -> None:
         child = self._link.child(self._process.pid)

@@ -36,16 +36,12 @@ class Process(subprocess.Popen[bytes]):
         self.attachment: Attachment | None = None
         self.ran_out: Literal["", "memory", "scratch"] = ""
         self._lock = threading.Lock()
-        # Other threads may end it; its id could be another's by then.
-        try:
-            self._handle = os.pidfd_open(self.pid)
-        except (AttributeError, OSError):
-            self._handle = -1
+        self._is_disposed = False
 
     @property
     def is_held(self) -> bool:
         """Whether it hasn't been disposed of."""
-        return self._handle >= 0
+        return not self._is_disposed
 
     def memory(self) -> int:
         """Bytes that it and its descendants have in memory."""
@@ -62,18 +58,17 @@ class Process(subprocess.Popen[bytes]):
     def end(self, ran_out: Literal["", "memory", "scratch"] = "") -> None:
         """Kill it, from any thread, because it `ran_out` of something."""
         with self._lock:
-            if self._handle < 0:
+            if self._is_disposed or self.returncode is not None:
                 return
             self.ran_out = ran_out
             with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                # The group: a sandbox that is still being made has processes that don't end with its first.
+                os.killpg(self.pid, signal.SIGKILL)
 
     def dispose(self) -> None:
         """End and remove whatever is left of it. Blocks."""
         with self._lock:
-            handle, self._handle = self._handle, -1
-        if handle >= 0:
-            os.close(handle)
+            self._is_disposed = True
         if self.attachment is not None:
             self.attachment.close()
         if self.group is not None:
