@@ -148,7 +148,11 @@ class Algorithm(AlgorithmManagement, BatchCalls):
         if hasattr(body, "read"):
             from . import transfer
 
-            body, headers = transfer.as_body(body)
+            body, size = transfer.as_body(body)
+            if size is not None:
+                headers = {"Content-Length": str(size)}
+            if size == 0:
+                body = b""
         return self.client.request(
             "POST",
             self.url,

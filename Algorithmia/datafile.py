@@ -6,7 +6,7 @@ import io
 import os
 from collections import namedtuple
 
-from . import errors, temporary, transfer
+from . import digests, errors, temporary, transfer, uploads
 from ._compat import text_type
 from .content import FileContent, open_downloaded
 from .data import DataObjectType, RemoteObject
@@ -167,10 +167,13 @@ class DataFile(FileContent, RemoteObject):
     def getBytes(self):
         # type: () -> bytes
         """The whole content. Raises NotFoundError, PermissionDeniedError (both also DataApiError)."""
-        response = self._request("GET")
-        if response.headers.get("X-Data-Type") == "directory":
-            raise errors.DataApiError("unable to get file %s - it is a directory" % self.path)
-        return response.data
+        for _ in range(2):
+            response = self._request("GET")
+            if response.headers.get("X-Data-Type") == "directory":
+                raise errors.DataApiError("unable to get file %s - it is a directory" % self.path)
+            if digests.told(response.headers) in (None, digests.of_bytes(response.data)):
+                return response.data
+        raise errors.CorruptedTransferError("%s was damaged on its way here, twice" % self.uri)
 
     if TYPE_CHECKING:
 
@@ -230,14 +233,12 @@ class DataFile(FileContent, RemoteObject):
         content_type  MIME type to keep; not given: the platform guesses from name and content
         size          bytes that will be read, if known; else it is found out, or the body is sent in chunks
         """
-        body, headers = transfer.as_body(source, progress, size)
-        rewindable = not body or transfer.is_rewindable(body)
-        self._request("PUT", body=body, headers=headers, content_type=content_type, retry=rewindable)
+        uploads.store(self, source, progress, content_type, size)
         return self
 
     def _put_typed(self, data, content_type):
         # type: (bytes, Optional[str]) -> Self
-        self._request("PUT", body=data, content_type=content_type)
+        uploads.store_bytes(self, data, content_type)
         return self
 
     def delete(self):

@@ -5,6 +5,7 @@
     ApiError                          everything the SDK raises about the API: message, status, request_id, code
      +-- AlgorithmException           the algorithm failed: message, stack_trace, error_type
      +-- DataApiError                 hosted data or a connector refused
+     |    +-- CorruptedTransferError  content was damaged on its way, also when it was sent again
      +-- ApiInternalError             the platform failed (HTTP 5xx)
      +-- RefusedError                 the platform said no before anything ran
      |    +-- BadRequestError         400 and other 4xx
@@ -68,6 +69,15 @@ class ApiInternalError(ApiError):
 
 class DataApiError(ApiError):
     """Hosted data, or a connector, refused a request."""
+
+
+class CorruptedTransferError(DataApiError):
+    """Content was damaged on its way, and again when the transfer was repeated; neither side keeps the damaged one.
+
+    received  bytes of the damaged content, for a download
+    """
+
+    received = 0
 
 
 class AlgorithmException(ApiError):
@@ -221,7 +231,10 @@ def from_response(status, headers, body, family=OTHER, subject=None):
     hint = _HINTS.get(status)
     if hint and hint not in message and not (status == 401 and "algo auth" in message):
         message = u"%s. %s" % (to_text(message).rstrip("."), hint)
-    problem = class_for(status, family)(
+    kind = class_for(status, family)
+    if status == 400 and get("Repr-Digest"):  # that of what arrived, which is not what was announced
+        kind = CorruptedTransferError
+    problem = kind(
         message, status=status, request_id=get("X-Request-Id") or error.get("id"), code=error.get("code")
     )
     if isinstance(problem, AlgorithmException):

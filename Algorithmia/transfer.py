@@ -3,23 +3,27 @@
 A download gets its final name only when it is complete. `DataFile` and `algo cp` sit on these functions.
 `progress` is called with the number of bytes just moved (negative when a repeated request starts over).
 """
+import calendar
 import contextlib
 import io
 import os
 import uuid
 
-from . import errors
+from . import digests, errors
 from ._compat import PY2, replace_file
+from .dates import parse_http_date
 from .uri import is_local
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import IO, Any, Callable, Dict, Iterator, Optional, Tuple  # noqa: F401
+    from datetime import datetime  # noqa: F401
+    from typing import IO, Any, Callable, Iterator, Optional, Tuple  # noqa: F401
 
     from ._types import Progress, Readable, Writable  # noqa: F401
     from .client import Client  # noqa: F401
 
 CHUNK = 1024 * 1024
+PIECE = 256 * 1024
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 
@@ -60,15 +64,29 @@ def write_local(source, local_path, progress=None):
         return _pump(source.read, target, progress)
 
 
-def download(client, uri, local_path, progress=None, expect=None):
-    # type: (Client, str, str, Progress, Progress) -> int
+def download(client, uri, local_path, progress=None, expect=None, keep_time=False):
+    # type: (Client, str, str, Progress, Progress, bool) -> int
     """Copy the file at `uri` to `local_path`; returns its size in bytes.
 
     The content arrives under a temporary name beside `local_path` and is renamed when it is complete and on disk.
-    Raises the errors of `Client.request`, and OSError for the local side.
+    Damaged content is fetched once more.
+
+    keep_time  give the local file the remote one's time of change, where the platform tells it
+
+    Raises the errors of `Client.request`, CorruptedTransferError, and OSError for the local side.
     """
     with replacing(local_path) as target:
-        return download_to(client, uri, target, progress, expect)
+        try:
+            size, changed = _fetch(client, uri, target, progress, expect)
+        except errors.CorruptedTransferError as error:
+            if not _start_over(target):
+                raise
+            if progress is not None:
+                progress(-error.received)
+            size, changed = _fetch(client, uri, target, progress, None)
+    if keep_time and changed is not None:
+        set_time(local_path, changed)
+    return size
 
 
 def download_to(client, uri, target, progress=None, expect=None):
@@ -76,11 +94,19 @@ def download_to(client, uri, target, progress=None, expect=None):
     """Write the content of the file at `uri` to `target`, a binary file object; returns the number of bytes.
 
     expect  called with the size, if the platform tells it, before the first byte
+
+    Raises CorruptedTransferError, when everything has been written, if it was damaged on the way.
     """
+    return _fetch(client, uri, target, progress, expect)[0]
+
+
+def _fetch(client, uri, target, progress, expect):
+    # type: (Client, str, Writable, Progress, Progress) -> Tuple[int, Optional[datetime]]
+    """As `download_to`; returns the size and the time of change."""
     source = client.file(uri)
     if is_local(uri):
         with open(source.path, "rb") as local:
-            return _pump(local.read, target, progress)
+            return _pump(local.read, target, progress), None
     response = client.request("GET", source.url, stream=True, family=errors.DATA, subject=source.uri)
     if response.headers.get("X-Data-Type") == "directory":
         response.close()
@@ -88,16 +114,45 @@ def download_to(client, uri, target, progress=None, expect=None):
     length = response.headers.get("Content-Length")
     if expect is not None and length is not None:
         expect(int(length))
+    told = digests.told(response.headers)
+    digest = digests.new() if told else None
 
     def read(size):
         # type: (int) -> bytes
         with client.reading(source.uri):  # and only that: a full disk here is not a broken connection
-            return response.read(size)
+            data = response.read(size)
+        if digest is not None:
+            digest.update(data)
+        return data
 
     try:
-        return _pump(read, target, progress)
+        size = _pump(read, target, progress)
     finally:
         response.close()  # read to its end, it has given its connection back already
+    if digest is not None and digest.hexdigest() != told:
+        problem = errors.CorruptedTransferError("%s was damaged on its way here" % source.uri)
+        problem.received = size
+        raise problem
+    return size, parse_http_date(response.headers.get("Last-Modified"))
+
+
+def _start_over(target):
+    # type: (IO[bytes]) -> bool
+    """Whether `target` could be emptied."""
+    try:
+        target.seek(0)
+        target.truncate()
+    except (OSError, IOError):
+        return False
+    return True
+
+
+def set_time(path, moment):
+    # type: (str, datetime) -> None
+    """Make `moment` (naive UTC) the time of change of the file at `path`; nothing for devices and pipes."""
+    if os.path.isfile(path):
+        seconds = calendar.timegm(moment.timetuple())
+        os.utime(path, (seconds, seconds))
 
 
 def upload(client, local_path, uri, progress=None):
@@ -122,35 +177,61 @@ def copy_remote(client, source_uri, target_uri, progress=None):
         target.put_stream(source, progress=progress, content_type=stat.content_type, size=stat.size)
 
 
-class ProgressReader(object):
-    """A binary file object that tells `progress` how much was read; a rewind is told as a negative number."""
+class Body(object):
+    """What a request sends of `source`, a binary file object: counted, hashed, and no more than was announced.
 
-    def __init__(self, source, progress):
-        # type: (Any, Progress) -> None
-        self._source = source
+    progress  called with the number of bytes just read; a rewind is told as a negative number
+    size      bytes to send, or None for all that there are
+    hashing   whether `digest` will be wanted
+    """
+
+    def __init__(self, source, progress, size, hashing=True):
+        # type: (Any, Progress, Optional[int], bool) -> None
+        self.source = source
+        self.hashing = hashing
         self._progress = progress
+        self._size = size
+        self._sent = 0
+        self._digest = digests.new()
+
+    def digest(self):
+        # type: () -> str
+        """Hexadecimal digest of what was read since the last rewind."""
+        return self._digest.hexdigest()
 
     def read(self, size=-1):
         # type: (int) -> bytes
-        data = self._source.read(size)
+        # Whoever sends asks for 8 or 16 KiB, which would be most of the work, and takes what it gets.
+        size = PIECE if size is None or size < PIECE else size
+        if self._size is not None:
+            size = min(size, self._size - self._sent)
+        data = self.source.read(size) if size else b""
+        if not data and self._size is not None and self._sent < self._size:
+            raise errors.DataApiError(
+                "what was to be sent ended after %d of %d bytes: it changed meanwhile" % (self._sent, self._size)
+            )
+        self._sent += len(data)
+        if self.hashing:
+            self._digest.update(data)
         if self._progress is not None and data:
             self._progress(len(data))
         return data
 
     def tell(self):
         # type: () -> int
-        if not hasattr(self._source, "tell"):
+        if not hasattr(self.source, "tell"):
             raise io.UnsupportedOperation("tell")
-        return self._source.tell()
+        return self.source.tell()
 
     def seek(self, offset, whence=0):
         # type: (int, int) -> int
-        before = self._source.tell()
-        self._source.seek(offset, whence)
-        after = self._source.tell()
-        if self._progress is not None and after != before:
-            self._progress(after - before)
-        return after
+        """Go back to where reading began: there is no other use for it."""
+        self.source.seek(offset, whence)
+        if self._progress is not None and self._sent:
+            self._progress(-self._sent)
+        self._sent = 0
+        self._digest = digests.new()
+        return self.source.tell()
 
 
 def _pump(read, target, progress):
@@ -166,12 +247,13 @@ def _pump(read, target, progress):
             progress(len(data))
 
 
-def as_body(source, progress=None, size=None):
-    # type: (Any, Progress, Optional[int]) -> Tuple[Any, Dict[str, str]]
-    """``(body, headers)`` of a request that sends what `source`, a binary file object, holds from where it stands.
+def as_body(source, progress=None, size=None, hashing=False):
+    # type: (Any, Progress, Optional[int], bool) -> Tuple[Body, Optional[int]]
+    """What `source`, a binary file object, holds from where it stands, as the body of a request; and its size.
 
     progress  called with the number of bytes just sent
-    size      bytes that will be read, if known; else it is found out, or the body is sent in chunks
+    size      bytes that will be read, if known; else it is found out. None: the body is sent in chunks
+    hashing   whether the body's digest will be wanted
     """
     if size is None:
         size = remaining_size(source)
@@ -179,8 +261,7 @@ def as_body(source, progress=None, size=None):
         from . import temporary
 
         source, size = temporary.spooled(source)
-    headers = {} if size is None else {"Content-Length": str(size)}
-    return (ProgressReader(source, progress) if size != 0 else b""), headers
+    return Body(source, progress, size, hashing), size
 
 
 def remaining_size(source):

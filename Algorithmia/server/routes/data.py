@@ -17,7 +17,7 @@ from ..app import Route, json_response, platform_of
 from ..auth import require_standard
 from ..errors import BadRequest, CallTimeout
 from ..identity import Identity
-from ..services import data_paths
+from ..services import data_paths, digests
 from ..services.acl import AclDocument
 from ..services.data_paths import Kind, Target
 from ..services.data_store import DataStore, UploadInProgress
@@ -89,9 +89,13 @@ class Verbs:
             request.headers.get("content-type"),
             _announced_size(request),
             _conditions(request),
+            digests.parse(request.headers.get(digests.HEADER)),
         )
         stored = await _receive(request, store, wanted)
-        return json_response({"result": stored.uri}, headers={"ETag": f'"{stored.etag}"'})
+        headers = {"ETag": f'"{stored.etag}"'}
+        if stored.digest is not None:
+            headers[digests.HEADER] = digests.member(stored.digest)
+        return json_response({"result": stored.uri}, headers=headers)
 
     async def post(self, request: Request) -> Response:
         identity, target, store = await self._begin(request)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ..connectors.base import Reader
 from ..errors import ApiProblem, BadRequest, PreconditionFailed
+from ..services import digests
 from ..services.data_records import File
 from ..services.data_store import OpenedFile
 from ..services.preconditions import matches
@@ -61,6 +62,8 @@ def _response(opened: OpenedFile, sent: Headers, is_head: bool, threads: Capacit
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
+    if file.digest is not None:
+        headers[digests.HEADER] = digests.member(file.digest)
     if "if-match" in sent and not matches(sent["if-match"], file.md5):
         raise PreconditionFailed(f'the file is now "{file.md5}", which If-Match: {sent["if-match"][:100]} rules out')
     if _is_unmodified(file, sent):

@@ -182,7 +182,7 @@ class ConnectorData:
         def put(source: io.BufferedReader) -> str:
             return connected.driver.put(target.path, source, request.size, content_type)
 
-        return ConnectorUpload(target.uri, request.size, put)
+        return ConnectorUpload(target.uri, request.size, put, request.digest)
 
     def store(self, request: UploadRequest, content: Iterable[bytes]) -> Stored:
         """Store a file whose content is at hand."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import queue
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 from ..connectors.base import UploadStopped
 from ..errors import ApiProblem, BadRequest, CallTimeout, Code
+from . import digests
 from .data_uploads import Stored
 
 _WAITING_PIECES = 2
@@ -58,11 +60,16 @@ class _Pipe(io.RawIOBase):
 class ConnectorUpload:
     """One upload; see `data_store.UploadInProgress`.
 
-    put  the driver's, with all but the source bound; returns the ETag
+    put     the driver's, with all but the source bound; returns the ETag
+    digest  MD5 that the content must have, or None
     """
 
-    def __init__(self, uri: str, size: int | None, put: Callable[[io.BufferedReader], str]) -> None:
+    def __init__(
+        self, uri: str, size: int | None, put: Callable[[io.BufferedReader], str], digest: str | None = None
+    ) -> None:
         self._uri = uri
+        self._digest = digest
+        self._hash = hashlib.md5(usedforsecurity=False)
         self._announced = size
         self._size = 0
         self._put = put
@@ -77,6 +84,8 @@ class ConnectorUpload:
         """Append `data`; waits while the provider is slower. Raises what the provider's refusal means."""
         if data:
             self._size += len(data)
+            if self._digest is not None:
+                self._hash.update(data)
             self._hand_over(data)
 
     def commit(self) -> Stored:
@@ -84,6 +93,9 @@ class ConnectorUpload:
         if self._announced is not None and self._announced != self._size:
             self.abort()
             raise BadRequest(f"{self._size} bytes came instead of the announced {self._announced}; nothing was stored")
+        if self._digest is not None and self._digest != self._hash.hexdigest():
+            self.abort()
+            digests.check(self._digest, self._hash.hexdigest(), self._uri)
         self._hand_over(_END)
         self._thread.join()
         self._done = True

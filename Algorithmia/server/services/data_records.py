@@ -35,6 +35,11 @@ class File:
     blob_id: str
     modified_at: int
 
+    @property
+    def digest(self) -> str | None:
+        """The MD5 of the content, where it's known: what is elsewhere has an ETag of some other kind in its place."""
+        return self.md5 if self.blob_id else None
+
 
 # Collection and file in one statement: this is what every download and upload asks.
 _LOCATE = (

@@ -17,7 +17,7 @@ from ..db.values import now_ms
 from ..errors import ApiProblem, BadRequest, NotFound, TooLarge, Unavailable
 from ..identity import Identity
 from ..storage.base import BlobStore
-from . import acl, data_records
+from . import acl, data_records, digests
 from .content_types import ContentType
 from .data_access import place_of, require_own, require_write
 from .data_paths import HOSTED, SESSION, Kind, Target
@@ -33,6 +33,7 @@ class UploadRequest:
 
     content_type  as sent, or None
     size          as announced, or None
+    digest        MD5 (hexadecimal) that the content must have, or None
     """
 
     identity: Identity
@@ -40,15 +41,20 @@ class UploadRequest:
     content_type: str | None = None
     size: int | None = None
     conditions: Conditions = UNCONDITIONAL
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file that has been stored: where, in the caller's words, and the ETag (MD5, no quotes) of its content."""
+    """A file that has been stored: where, in the caller's words, and the ETag (no quotes) of its content.
+
+    digest  MD5 of the content, if it's known; hosted data has it as ETag, too
+    """
 
     uri: str
     etag: str
     size: int
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,9 @@ class Upload:
             self._writer.write(data)
 
     def commit(self) -> Stored:
-        """Make what was written the file's content; durable when this returns."""
+        """Make what was written the file's content; durable when this returns. Raises CorruptedContent."""
+        digest = self._hash.hexdigest()
+        digests.check(self._request.digest, digest, self._request.target.uri)
         with self._busy:
             with _disk_errors():
                 self._writer.finish()
@@ -119,7 +127,7 @@ class Upload:
                 raise
             self._publish()
             self._stores.garbage.unlink(replaced)
-        return Stored(self._request.target.uri, self._hash.hexdigest(), self._size)
+        return Stored(self._request.target.uri, digest, self._size, digest)
 
     def abort(self) -> None:
         """Leave no trace of the upload, unless it was committed."""

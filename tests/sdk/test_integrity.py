@@ -1,0 +1,177 @@
+"""Contents that are damaged on their way: found, sent once more, and reported if that doesn't help."""
+import hashlib
+import io
+import os
+
+import pytest
+from damage import DamagingWay
+from wire import WireServer, answer
+
+import Algorithmia
+from Algorithmia import digests, errors, transfer, uploads
+
+CONTENT = bytes(bytearray(range(256))) * 8000
+
+
+class Once(object):
+    """What can be read once only."""
+
+    def __init__(self, content):
+        self.read = io.BytesIO(content).read
+
+
+@pytest.fixture
+def way(server):
+    """A function that makes a `DamagingWay` to the platform and a client that takes it."""
+    opened = []
+
+    def make(**counts):
+        place = DamagingWay(server.address, **counts)
+        opened.append(place)
+        place.__enter__()
+        return place, Algorithmia.client(server.key, place.address)
+
+    yield make
+    for place in opened:
+        place.__exit__()
+
+
+@pytest.fixture(params=["announced", "compared"])
+def path(request, monkeypatch, tmpdir):
+    """A file that is uploaded with its digest ahead, or compared afterwards."""
+    if request.param == "compared":
+        monkeypatch.setattr(uploads, "ANNOUNCED", 1000)
+    tmpdir.join("up").write_binary(CONTENT)
+    return str(tmpdir.join("up"))
+
+
+def puts(way):
+    return [request for request in way.requests if request.method == "PUT"]
+
+
+def test_a_damaged_upload_is_repeated(way, collection, path):
+    place, client = way(up=1)
+    moved = []
+    transfer.upload(client, path, collection.uri + "/f", moved.append)
+    assert collection.file("f").getBytes() == CONTENT and len(puts(place)) == 2
+    assert sum(moved) == len(CONTENT)
+
+
+def test_an_upload_that_is_damaged_twice_is_reported(way, collection, path):
+    place, client = way(up=2)
+    with pytest.raises(errors.CorruptedTransferError) as caught:
+        transfer.upload(client, path, collection.uri + "/f")
+    assert isinstance(caught.value, errors.DataApiError) and collection.uri + "/f" in str(caught.value)
+    assert len(puts(place)) == 2
+
+
+def test_damaged_content_is_never_published_when_its_digest_went_ahead(way, collection):
+    collection.file("f").put("before")
+    place, client = way(up=4)
+    for put in (lambda: client.file(collection.uri + "/f").put(CONTENT),
+                lambda: client.file(collection.uri + "/f").put_stream(io.BytesIO(CONTENT))):
+        with pytest.raises(errors.CorruptedTransferError) as caught:
+            put()
+        assert caught.value.status == 400 and "Nothing was stored" in str(caught.value)
+    assert collection.file("f").getString() == "before" and len(puts(place)) == 4
+
+
+def test_what_can_be_read_once_is_withdrawn(way, collection):
+    place, client = way(up=1)
+    with pytest.raises(errors.CorruptedTransferError):
+        client.file(collection.uri + "/f").put_stream(Once(CONTENT))
+    assert not collection.file("f").exists() and len(puts(place)) == 1
+    client.file(collection.uri + "/f").put_stream(Once(CONTENT))
+    assert collection.file("f").getBytes() == CONTENT
+
+
+def test_a_damaged_download_is_repeated(way, collection, tmpdir):
+    collection.file("f").put(CONTENT)
+    place, client = way(down=1)
+    target, moved = tmpdir.join("down"), []
+    assert transfer.download(client, collection.uri + "/f", str(target), moved.append) == len(CONTENT)
+    assert target.read_binary() == CONTENT and sum(moved) == len(CONTENT)
+    place.down = 1
+    assert client.file(collection.uri + "/f").getBytes() == CONTENT
+    assert [request.method for request in place.requests] == ["GET"] * 4
+
+
+def test_a_download_that_is_damaged_twice_leaves_nothing(way, collection, tmpdir):
+    collection.file("f").put(CONTENT)
+    _, client = way(down=2)
+    target = tmpdir.mkdir("d").join("down")
+    target.write("before")
+    with pytest.raises(errors.CorruptedTransferError):
+        transfer.download(client, collection.uri + "/f", str(target))
+    assert target.read() == "before" and tmpdir.join("d").listdir() == [target]
+    _, client = way(down=2)
+    with pytest.raises(errors.CorruptedTransferError):
+        client.file(collection.uri + "/f").getBytes()
+    _, client = way(down=1)
+    with pytest.raises(errors.CorruptedTransferError):  # what was written to a pipe can't be taken back
+        transfer.download_to(client, collection.uri + "/f", Once(b"") and io.BytesIO())
+
+
+def test_the_platform_names_digests(collection):
+    md5 = hashlib.md5(b"12345").hexdigest()
+    item = collection.file("f").put(b"12345")
+    for method, headers in (("HEAD", {}), ("GET", {}), ("GET", {"Range": "bytes=1-2"})):
+        response = collection.client.request(method, item.url, headers=headers)
+        assert digests.told(response.headers) == md5
+    response = collection.client.request("PUT", item.url, body=b"12345", headers=digests.headers(md5))
+    assert digests.told(response.headers) == md5
+
+
+@pytest.mark.parametrize("header,status", [("md5=:AAAA:", 400), ("md5=:%%:", 400), ("sha-256=:AAAA:", 200),
+                                           ("unixsum=1, md5=:gnzLDuqKcGxMNKFokfhOew==:", 200),
+                                           ("md5=:gnzLDuqKcGxMNKFokfhOeW==:", 400)])
+def test_announcements(collection, header, status):
+    item = collection.file("f")
+    response = collection.client.request("PUT", item.url, body=b"12345", headers={"Repr-Digest": header}, also_ok=[400])
+    assert response.status == status and item.exists() is (status == 200)
+
+
+def test_platforms_without_digests_are_believed(tmpdir):
+    with WireServer(answer({"result": "x"}), answer(body=b"content", headers=["X-Data-Type: file"])) as platform:
+        client = Algorithmia.client("simKEY", platform.address)
+        client.file("data://.my/c/f").put(b"x")
+        assert client.file("data://.my/c/f").getBytes() == b"content"
+        transfer.download(client, "data://.my/c/f", str(tmpdir.join("f")))
+        client.file("data://.my/c/f").put_stream(Once(b"x"))
+    assert tmpdir.join("f").read() == "content"
+
+
+def test_other_headers_are_no_digests():
+    for header in ("", "md5=", "md5=:?:", "sha-256=:gnzLDuqKcGxMNKFokfhOew==:", "md5=:AAAA:"):
+        assert digests.told({"Repr-Digest": header}) is None
+    assert digests.told({}) is None
+    assert digests.told({"Repr-Digest": "sha-256=:AAAA:, md5=:gnzLDuqKcGxMNKFokfhOew==:"}) == (
+        "827ccb0eea8a706c4c34a16891f84e7b"
+    )
+    assert digests.of_etag('"827ccb0eea8a706c4c34a16891f84e7b"') == "827ccb0eea8a706c4c34a16891f84e7b"
+    for etag in (None, "", '"827ccb0eea8a706c4c34a16891f84e7b-2"', 'W/"827ccb0eea8a706c4c34a16891f84e7b"'):
+        assert digests.of_etag(etag) is None
+
+
+def test_a_file_that_shrinks_while_it_is_sent(collection, tmpdir):
+    class Shrinking(io.BytesIO):
+        def read(self, size=-1):
+            return b""
+
+    with pytest.raises(errors.DataApiError, match="changed meanwhile"):
+        collection.file("f").put_stream(Shrinking(b"x" * 100))
+    assert not collection.file("f").exists()
+
+
+def test_a_file_that_grows_while_it_is_sent(collection):
+    source = io.BytesIO(b"x" * 100)
+    collection.file("f").put_stream(source, size=40)
+    assert collection.file("f").getBytes() == b"x" * 40
+
+
+def test_times_of_change_are_kept(collection, tmpdir):
+    item = collection.file("f").put("x")
+    transfer.download(collection.client, item.uri, str(tmpdir.join("f")), keep_time=True)
+    import calendar
+
+    assert int(os.stat(str(tmpdir.join("f"))).st_mtime) == calendar.timegm(item.stat().last_modified.timetuple())
