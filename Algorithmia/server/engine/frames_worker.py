@@ -45,6 +45,7 @@ class _Failure(msgspec.Struct):
 
 
 _decode_failure = msgspec.json.Decoder(_Failure).decode
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class _Sent:
@@ -359,12 +360,16 @@ class FramesWorker(Worker):
         try:
             if kind == protocol.DONE:
                 kind_name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]
+                _check(kind_name, body)
                 pending.set_result(Result(kind_name, body, seconds, stdout))
             elif kind == protocol.INVALID:
                 pending.set_exception(InvalidInput(body.decode("utf-8", "replace")))
             else:
                 pending.set_exception(_failure(body, seconds, stdout))
-        except (msgspec.MsgspecError, IndexError):
+        except RecursionError:
+            message = "the result can't be passed on: it is nested too deeply"
+            pending.set_exception(CallFailure(message, "AlgorithmError", None, seconds, stdout))
+        except (msgspec.MsgspecError, IndexError, UnicodeDecodeError):
             pending.set_exception(CallFailure("the worker process broke the protocol", "SystemError"))
             self._break()
 
@@ -381,6 +386,19 @@ class FramesWorker(Worker):
             pending.set_exception(_failure(body, 0.0, self._take_output()))
         except msgspec.MsgspecError:
             self._break()
+
+
+def _check(content_type: ContentType, body: bytes) -> None:
+    """Look whether a result is what it says, since it goes into the answer as it is.
+
+    Raises MsgspecError, UnicodeDecodeError, RecursionError."""
+    if content_type == "binary":
+        return
+    _check_json(body)
+    if content_type == "text" and not body.startswith(b'"'):
+        raise msgspec.DecodeError("a text is a JSON string")
+    if not body.isascii():
+        str(body, "utf-8")
 
 
 def _stacktrace(body: bytes) -> str | None:

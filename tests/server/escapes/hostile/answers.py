@@ -171,6 +171,29 @@ def answers_with_half_a_text(input):
     _say(_frame(DONE, number_of_this_call(), b"not a string", content_type=TEXT))
 
 
+def answers_invalid_text(input):
+    """A JSON string of bytes that are no text."""
+    _say(_frame(DONE, number_of_this_call(), b'"\xff\xfe"', content_type=TEXT))
+
+
+def answers_nothing(input):
+    """No value at all."""
+    _say(_frame(DONE, number_of_this_call(), b""))
+
+
+def answers_too_deep_for_others(input):
+    """Lists in lists, deeper than those who read them can go."""
+    descriptor = os.memfd_create("x")
+    os.write(descriptor, b"[" * 200000 + b"]" * 200000)
+    _pass([descriptor], 400000)
+
+
+def refuses_its_input_at_length(input):
+    """As if the caller had sent what isn't JSON, with more to say about it than fits a header."""
+    private_socket().send(_frame(INVALID, number_of_this_call(), b"no\r\nX-Forged: yes\r\n\r\n" + b"x" * 40000))
+    os._exit(0)
+
+
 def hangs_up(input):
     """Its socket is closed, and it stays."""
     os.closerange(3, 1024)
