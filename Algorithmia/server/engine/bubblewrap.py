@@ -241,7 +241,8 @@ class Bubblewrap:
             process.communicate()
             return f"{self.program} hangs"
         finally:
-            process.dispose()
+            # The kernel takes its time over a network that isn't needed any more; the server's start needn't.
+            threading.Thread(target=process.dispose, name="probe").start()
         if not process.returncode:
             return ""
         if process.attachment is not None and process.attachment.problem:

@@ -26,6 +26,7 @@ _JOIN = 'for group do shift; [ "$group" = -- ] && break; echo 0 >"$group/cgroup.
 
 _NAME = re.compile(r"algorithmia-(\d+)-(\d+)-\w+")
 _PATIENCE = 5.0  # for killed processes to be gone
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,10 @@ class Groups:
         self._directories = directories
         self._names = names
         self._prefix = f"algorithmia-{os.getpid()}-{_began(os.getpid())}-"
-        self._numbers = itertools.count(1)
 
     def make(self, memory: int, processes: int) -> Group:
         """A new group that may use so many bytes and processes; 0 is no limit. Raises OSError."""
-        name = f"{self._prefix}{next(self._numbers)}"
+        name = f"{self._prefix}{next(_numbers)}"
         group = Group(tuple(directory / name for directory in self._directories), self._names)
         try:
             for directory in self._directories:
