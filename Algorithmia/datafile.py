@@ -12,6 +12,7 @@ from .content import FileContent, open_downloaded
 from .data import DataObjectType, RemoteObject
 from .dates import parse_http_date, parse_timestamp
 from .local_data import LocalDataFile
+from .uri import HOSTED
 
 __all__ = ["AdvancedDataFile", "DataFile", "FileStat", "LocalDataFile"]
 
@@ -47,14 +48,16 @@ if TYPE_CHECKING:
             ("content_type", Optional[str]),
             ("last_modified", Optional[datetime]),
             ("etag", Optional[str]),
+            ("digest", Optional[str]),
         ],
     )
 else:
-    _FileStat = namedtuple("FileStat", "size content_type last_modified etag")
+    _FileStat = namedtuple("FileStat", "size content_type last_modified etag digest")
 
 
 class FileStat(_FileStat):
-    """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None."""
+    """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None, and digest:
+    the MD5 of the content in hexadecimal, if the platform tells it."""
 
     __slots__ = ()
 
@@ -102,7 +105,10 @@ class DataFile(FileContent, RemoteObject):
         length = headers.get("Content-Length")
         self.size = int(length) if length is not None else None
         self.last_modified = parse_http_date(headers.get("Last-Modified"))
-        return FileStat(self.size, headers.get("Content-Type"), self.last_modified, headers.get("ETag"))
+        digest = digests.told(headers)
+        if digest is None and self._place[0] == HOSTED:
+            digest = digests.of_etag(headers.get("ETag"))  # what the API says that it is
+        return FileStat(self.size, headers.get("Content-Type"), self.last_modified, headers.get("ETag"), digest)
 
     def exists(self):
         # type: () -> bool

@@ -3,6 +3,7 @@
 A download gets its final name only when it is complete. `DataFile` and `algo cp` sit on these functions.
 `progress` is called with the number of bytes just moved (negative when a repeated request starts over).
 """
+import atexit
 import calendar
 import contextlib
 import io
@@ -12,18 +13,19 @@ import uuid
 from . import digests, errors
 from ._compat import PY2, replace_file
 from .dates import parse_http_date
-from .uri import is_local
+from .uri import data_uri, is_local, quote_path
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
     from datetime import datetime  # noqa: F401
-    from typing import IO, Any, Callable, Iterator, Optional, Tuple  # noqa: F401
+    from typing import IO, Any, Callable, Dict, Iterator, Optional, Tuple  # noqa: F401
 
     from ._types import Progress, Readable, Writable  # noqa: F401
     from .client import Client  # noqa: F401
 
 CHUNK = 1024 * 1024
 PIECE = 256 * 1024
+_unfinished = {}  # type: Dict[str, int]  # temporary files, each with the process that writes it
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 
@@ -44,6 +46,7 @@ def replacing(local_path):
     mode = _mode_of(local_path)
     # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)
     handle = os.open(temporary, _CREATE, 0o666 if mode is None else 0o600)
+    _unfinished[temporary] = os.getpid()
     try:
         with os.fdopen(handle, "wb") as target:
             yield target
@@ -55,6 +58,20 @@ def replacing(local_path):
     except BaseException:
         os.unlink(temporary)
         raise
+    finally:
+        _unfinished.pop(temporary, None)
+
+
+@atexit.register
+def _remove_unfinished():
+    # type: () -> None
+    """A process that is told to end doesn't wait for threads that wait for a network."""
+    for path, owner in list(_unfinished.items()):
+        if owner == os.getpid():
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # its thread was quicker
 
 
 def write_local(source, local_path, progress=None):
@@ -169,12 +186,39 @@ def upload_from(client, source, uri, progress=None):
 
 
 def copy_remote(client, source_uri, target_uri, progress=None):
-    # type: (Client, str, str, Progress) -> None
-    """Copy between two data URIs of one client, through this machine's memory in bounded pieces."""
-    target = client.file(target_uri)
-    stat = client.file(source_uri).stat()
-    with client.file(source_uri).open("rb") as source:
-        target.put_stream(source, progress=progress, content_type=stat.content_type, size=stat.size)
+    # type: (Client, str, str, Progress) -> Optional[int]
+    """Copy between two data URIs of one client: on the platform, if it can, else through this machine's memory in
+    bounded pieces. Returns the size in bytes, if it is known."""
+    source, target = client.file(source_uri), client.file(target_uri)
+    stat = source.stat()
+    if _copied_there(client, source, target):
+        if progress is not None and stat.size:
+            progress(stat.size)
+        return stat.size
+    from . import uploads
+
+    with source.open("rb") as content:
+        uploads.store(target, content, progress, stat.content_type, stat.size, stat.digest, is_near=False)
+    return stat.size
+
+
+# What platforms answer that know no such verb; an error of the copy itself comes up again without it.
+_NO_COPY = (400, 404, 405, 501)
+
+
+def _copied_there(client, source, target):
+    # type: (Client, Any, Any) -> bool
+    """Whether the platform copied by itself, as WebDAV's COPY asks."""
+    response = client.request(
+        "COPY",
+        source.url,
+        headers={"Destination": data_uri(target._place[0], quote_path(target._place[1]))},
+        family=errors.DATA,
+        subject=source.uri,
+        read_timeout=None,
+        also_ok=_NO_COPY,
+    )
+    return 200 <= response.status < 300
 
 
 class Body(object):

@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 ANNOUNCED = 16 * 1024 * 1024
 
 
-def store(data_file, source, progress=None, content_type=None, size=None):
-    # type: (DataFile, Readable, Progress, Optional[str], Optional[int]) -> None
+def store(data_file, source, progress=None, content_type=None, size=None, digest=None, is_near=True):
+    # type: (DataFile, Readable, Progress, Optional[str], Optional[int], Optional[str], bool) -> None
     """Store what can be read from `source`, a binary file object, as `data_file`.
+
+    digest   of the content, if it's known already
+    is_near  whether reading `source` twice costs little
 
     Raises CorruptedTransferError if it arrives damaged (twice, where `source` can be read again).
     """
     body, size = transfer.as_body(source, progress, size, hashing=True)
     rewindable = transfer.is_rewindable(body)
     start = body.tell() if rewindable else 0
-    announced = None
-    if rewindable and size is not None and size <= ANNOUNCED:
+    announced = digest
+    if announced is None and is_near and rewindable and size is not None and size <= ANNOUNCED:
         announced = _read_ahead(body, start, size)
     for is_last in (not rewindable, True):
         response = None
@@ -48,7 +51,7 @@ def store(data_file, source, progress=None, content_type=None, size=None):
                     "%s arrived damaged at the platform; it was removed again" % data_file.uri
                 )
         body.seek(start)
-        announced = _read_ahead(body, start, size)
+        announced = digest or _read_ahead(body, start, size)
 
 
 def store_bytes(data_file, data, content_type):

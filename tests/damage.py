@@ -28,11 +28,11 @@ class DamagingWay(WireServer):
         if request.method == "PUT" and self.up and body:
             self.up -= 1
             body = flipped(body)
-        headers = {name: value for name, value in request.headers.items()
+        headers = {str(name): str(value) for name, value in request.headers.items()
                    if name not in ("host", "content-length", "transfer-encoding", "accept-encoding")}
         platform = HTTPConnection(self._target)
         try:
-            platform.request(request.method, request.target, body, headers)
+            platform.request(str(request.method), str(request.target), body, headers)  # 2.7 joins no text to bytes
             answered = platform.getresponse()
             content = answered.read()
         finally:

@@ -88,6 +88,18 @@ def positive(text):
     return number
 
 
+def including(pattern):
+    # type: (str) -> tuple
+    """The value of ``--include``: the last of these and those of ``--exclude`` decides, so they keep their order."""
+    return True, pattern
+
+
+def excluding(pattern):
+    # type: (str) -> tuple
+    """The value of ``--exclude``."""
+    return False, pattern
+
+
 def input_option(short, long, kind, from_file, help):
     # type: (str, str, str, bool, str) -> Argument
     return Argument(

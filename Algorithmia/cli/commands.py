@@ -1,7 +1,7 @@
 """The command line as data: every command, its arguments and its help. The parser, `docs/reference/cli.md` and the
 completion scripts are made from this table. It imports nothing but what the table is written with."""
 from . import algorithm_commands, connector_commands
-from .command import DATA_OPTIONS, LITERAL_DATA, Argument, Command, positive, seconds
+from .command import DATA_OPTIONS, LITERAL_DATA, Argument, Command, excluding, including, positive, seconds
 
 GLOBAL_OPTIONS = (
     Argument("--profile", metavar="NAME", help="use this profile; may stand anywhere on the line"),
@@ -127,6 +127,20 @@ CAT = Command(
     examples=("algo cat .my/robots/R2-D2.txt", "algo cat 'data://.my/logs/*' | sort"),
 )  # fmt: skip
 
+CHOICE_OPTIONS = (
+    Argument(
+        "--include", dest="filters", action="append", type=including, metavar="GLOB",
+        help="with --exclude: files that are meant all the same; the last pattern that fits decides",
+    ),
+    Argument(
+        "--exclude", dest="filters", action="append", type=excluding, metavar="GLOB",
+        help="leave out files whose path below the source fits; * ? and [] as in a shell, * also for /",
+    ),
+    Argument("--checksum", action="store_true", help="skip files whose content is known to be the same"),
+    Argument("--dry-run", action="store_true", help="only say what would be done"),
+    Argument("-c", "--concurrency", type=positive, default=8, metavar="N", help="files at once (default: 8)"),
+)  # fmt: skip
+
 CP = Command(
     "cp",
     "copy between this machine and data, or within data",
@@ -135,13 +149,14 @@ CP = Command(
     description="What has a protocol, such as data:// or s3+label://, is on the platform; anything else is a local "
     "path; - is standard input or output. Files that exist are replaced. If the destination is a directory the copy "
     "keeps its source's name there; several sources need a directory. A last part with * stands for the files that "
-    "match.",
+    "match. Contents are compared on both sides; downloads keep the time of change.",
     usage="algo cp [options] SOURCE... DESTINATION",
     arguments=(
         Argument("paths", nargs="+", metavar="PATH", help="one or more sources, then the destination"),
         Argument("-r", "--recursive", action="store_true", help="copy directories with what they hold"),
-        Argument("-c", "--concurrency", type=positive, default=8, metavar="N", help="files at once (default: 8)"),
-    ),
+        Argument("-n", "--no-clobber", action="store_true", help="skip files that exist"),
+    )
+    + CHOICE_OPTIONS,
     variadic="paths",
     examples=(
         "algo cp ./friends.jpg data://.my/img_directory",

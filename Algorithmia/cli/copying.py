@@ -1,31 +1,18 @@
-"""`algo cp`: plan which files go where, then move them, one request per file and several at a time."""
+"""`algo cp`: which files go where; `moving` then moves them."""
 import os
 import stat
 
 from .. import errors, uri
 from .._compat import make_dirs
-from . import exit_status, failures, output, remote
+from . import exit_status, failures, remote
 from .context import CliError, UsageError
-from .parallel import Crew, Stopped
-from .progress import Progress
+from .filters import Filter
+from .moving import COPY, DOWNLOAD, PIPE, UPLOAD, Job, Options, move
 
-UPLOAD, DOWNLOAD, COPY = "upload", "download", "copy"
-_FINISHED = {UPLOAD: "Finished uploading", DOWNLOAD: "Finished downloading", COPY: "Finished copying"}
-_PIPE = "-"
 _BOTH_LOCAL = (
     "algo cp: error: at least one of the operands must be a path to a remote data source data:// (or s3://, gs://, "
     "azureblob://, dropbox://)"
 )
-
-
-class Job(object):
-    """One file to move: `kind`, `source` and `target` (local paths, data URIs or ``-``), and `size` if known."""
-
-    def __init__(self, kind, source, target, size=None):
-        self.kind = kind
-        self.source = source
-        self.target = target
-        self.size = size
 
 
 def cp(args, env):
@@ -37,9 +24,10 @@ def cp(args, env):
         _check_protocol(path)
     if not uri.is_remote(destination) and not all(uri.is_remote(path) for path in sources):
         raise UsageError(_BOTH_LOCAL + "".join(_meant(path) for path in args.paths))
-    plan = Plan(remote.connect(args), sources, destination, args.recursive, env)
+    options = Options(args.concurrency, args.no_clobber, args.checksum, args.dry_run)
+    plan = Plan(remote.connect(args), sources, destination, args.recursive, env, Filter(args.filters), args.dry_run)
     status = failures.each(sources, plan.add, env)
-    moved = move(plan, 1 if destination == _PIPE else args.concurrency, env)
+    moved = move(plan.client, plan.jobs, options, env)
     return status or moved
 
 
@@ -71,15 +59,19 @@ class Plan(object):
     sources      all source operands; more than one needs a destination that is a directory
     destination  the last operand
     recursive    whether directories are copied
+    chosen       the `Filter`; None: all files
+    dry_run      make no directories
     """
 
-    def __init__(self, client, sources, destination, recursive, env):
+    def __init__(self, client, sources, destination, recursive, env, chosen=None, dry_run=False):
         self.client = client
         self.jobs = []  # type: list
         self._env = env
         self._recursive = recursive
+        self._chosen = chosen or Filter()
+        self._dry_run = dry_run
         self._to_remote = uri.is_remote(destination)
-        self._to_pipe = destination == _PIPE
+        self._to_pipe = destination == PIPE
         self._destination = destination if self._to_remote or self._to_pipe else local_path(destination)
         self._many = len(sources) > 1
         self._kind = None
@@ -88,7 +80,7 @@ class Plan(object):
     def add(self, source):
         # type: (str) -> None
         """Plan the copying of one operand. Raises CliError, or the SDK's errors, if it can't be."""
-        if source == _PIPE:
+        if source == PIPE:
             self._add_pipe()
         elif uri.is_remote(source):
             self._add_remote(source)
@@ -116,7 +108,7 @@ class Plan(object):
         if self._destination_kind() == "directory":
             if self._to_remote:
                 return uri.join(self._destination, name)
-            return os.path.join(self._destination, _safe_name(name))
+            return os.path.join(self._destination, safe_name(name))
         if self._many:
             raise CliError(self._not_a_directory(), exit_status.USAGE)
         if not self._to_remote and self._destination.endswith(("/", os.sep)):
@@ -152,7 +144,7 @@ class Plan(object):
 
     def _append(self, kind, source, target, size=None):
         other = self._targets.setdefault(target, source)
-        if other != source and target != _PIPE:
+        if other != source and target != PIPE:
             raise CliError("algo cp: %s and %s would both become %s" % (other, source, target), exit_status.USAGE)
         if kind == COPY and source == target:
             raise CliError("algo cp: %s is source and destination" % source, exit_status.USAGE)
@@ -168,7 +160,7 @@ class Plan(object):
                 % uri.join(self._destination, "NAME"),
                 exit_status.USAGE,
             )
-        self._append(UPLOAD, _PIPE, self._place_file(_PIPE))
+        self._append(UPLOAD, PIPE, self._place_file(PIPE))
 
     def _add_local(self, source):
         # type: (str) -> None
@@ -182,7 +174,8 @@ class Plan(object):
             self._add_local_tree(source, self._tree_place(os.path.basename(os.path.abspath(source))))
         else:
             size = os.stat(source).st_size  # raises for a missing file, before anything is sent
-            self._append(UPLOAD, source, self._place_file(os.path.basename(source)), size)
+            if self._chosen(os.path.basename(source)):
+                self._append(UPLOAD, source, self._place_file(os.path.basename(source)), size)
 
     def _add_local_pattern(self, pattern):
         # type: (str) -> None
@@ -195,16 +188,17 @@ class Plan(object):
         for name in names:
             self._add_local(name)
 
-    def _add_local_tree(self, source, target):
-        # type: (str, str) -> None
+    def _add_local_tree(self, source, target, above=""):
+        # type: (str, str, str) -> None
         self._make_remote(target)
         for name in sorted(os.listdir(source)):
             path = os.path.join(source, name)
             mode = os.stat(path).st_mode
             if stat.S_ISREG(mode):
-                self._append(UPLOAD, path, uri.join(target, name), os.path.getsize(path))
+                if self._chosen(above + name):
+                    self._append(UPLOAD, path, uri.join(target, name), os.path.getsize(path))
             elif stat.S_ISDIR(mode) and not os.path.islink(path):
-                self._add_local_tree(path, uri.join(target, name))
+                self._add_local_tree(path, uri.join(target, name), above + name + "/")
             else:
                 self._env.note("algo cp: skipped %s: neither a file nor a directory" % path)
 
@@ -214,7 +208,9 @@ class Plan(object):
         if remote.has_wildcard(source):
             self._many = True
             for item in remote.expand(self.client, source):
-                target = _PIPE if self._to_pipe else self._place(item.getName())
+                if not self._chosen(item.getName()):
+                    continue
+                target = PIPE if self._to_pipe else self._place(item.getName())
                 self._append(kind, item.uri, target, item.size)
         elif self._recursive and self.client.data_type(source) == "directory":
             if self._to_pipe:
@@ -228,20 +224,21 @@ class Plan(object):
             source = uri.data_uri(connector, path)
             if connector == uri.HOSTED and path.strip("/").count("/") == 1 and not self._recursive:
                 raise CliError("algo cp: %s can only be a directory; add -r to copy what it holds" % source)
-            self._append(kind, source, _PIPE if self._to_pipe else self._place_file(name))
+            if self._chosen(name):
+                self._append(kind, source, PIPE if self._to_pipe else self._place_file(name))
 
-    def _add_remote_tree(self, source, target):
-        # type: (str, str) -> None
+    def _add_remote_tree(self, source, target, above=""):
+        # type: (str, str, str) -> None
         if self._to_remote:
             self._make_remote(target)
-        else:
+        elif not self._dry_run:
             make_dirs(target)
         for item in self.client.dir(source).list():
             name = item.getName()
-            place = uri.join(target, name) if self._to_remote else os.path.join(target, _safe_name(name))
+            place = uri.join(target, name) if self._to_remote else os.path.join(target, safe_name(name))
             if item.is_dir():
-                self._add_remote_tree(item.uri, place)
-            else:
+                self._add_remote_tree(item.uri, place, above + name + "/")
+            elif self._chosen(above + name):
                 self._append(COPY if self._to_remote else DOWNLOAD, item.uri, place, item.size)
 
     def _tree_place(self, name):
@@ -257,6 +254,8 @@ class Plan(object):
 
     def _make_remote(self, target):
         # type: (str) -> None
+        if self._dry_run:
+            return
         try:
             self.client.dir(target).create()
         except errors.ConflictError:
@@ -276,77 +275,9 @@ def _check_flat(source):
             )
 
 
-def _safe_name(name):
+def safe_name(name):
     # type: (str) -> str
     """A name from a listing as one part of a local path. Raises CliError for one that would lead elsewhere."""
     if name in ("", ".", "..") or "\0" in name or "/" in name or os.sep in name or (os.altsep or "/") in name:
-        raise CliError("algo cp: the remote name %r can't be a local file name; copy it under another name" % name)
+        raise CliError("algo: the remote name %r can't be a local file name; copy it under another name" % name)
     return name
-
-
-# -- moving -----------------------------------------------------------------------------------------------------------
-
-
-def move(plan, concurrency, env):
-    """Do the jobs of `plan`; returns the exit status of the first that failed."""
-    done = {UPLOAD: 0, DOWNLOAD: 0, COPY: 0}
-    status = exit_status.OK
-    # When the content itself goes to standard output, what is said about it goes to standard error.
-    say = env.note if plan._to_pipe else env.done
-    total = sum(job.size or 0 for job in plan.jobs)  # to which downloads add what they find
-    crew = Crew(concurrency)
-    with Progress(env, total or None) as progress:
-
-        def moved(count):
-            # type: (int) -> None
-            crew.check()
-            progress(count)
-
-        for job, size, error in crew.run(plan.jobs, lambda job: _move_one(plan.client, job, env, moved, progress)):
-            if error is None:
-                done[job.kind] += 1
-                progress.around(say, _said(job, size))
-            elif isinstance(error, (errors.ApiError, IOError, OSError)) and not _ends_everything(error):
-                failed = failures.report(error, env)
-                status = status or failed
-            elif not isinstance(error, Stopped):
-                raise error
-    for kind in (UPLOAD, DOWNLOAD, COPY):
-        if done[kind]:
-            say("%s %d file(s)" % (_FINISHED[kind], done[kind]))
-    return status
-
-
-def _ends_everything(error):
-    # type: (BaseException) -> bool
-    """Whether the other jobs would only fail in the same way."""
-    return isinstance(error, (errors.AuthenticationError, errors.UnreachableError, errors.ConfigError))
-
-
-def _move_one(client, job, env, progress, bar):
-    """Move one file; returns its size where that is known afterwards."""
-    from .. import transfer
-
-    expect = bar.expect if job.size is None else None
-    if job.kind == COPY:
-        transfer.copy_remote(client, job.source, job.target, progress)
-    elif job.kind == UPLOAD and job.source == _PIPE:
-        transfer.upload_from(client, env.stdin, job.target, progress)
-    elif job.kind == UPLOAD:
-        transfer.upload(client, job.source, job.target, progress)
-    elif job.target == _PIPE:
-        return transfer.download_to(client, job.source, env.stdout, progress, expect)
-    elif os.path.exists(job.target) and not os.path.isfile(job.target):
-        with open(job.target, "wb") as target:  # a device or a named pipe: it can't be replaced
-            return transfer.download_to(client, job.source, target, progress, expect)
-    else:
-        return transfer.download(client, job.source, os.path.realpath(job.target), progress, expect)
-    return job.size
-
-
-def _said(job, size):
-    if job.kind == UPLOAD:
-        return "Uploaded %s" % job.target
-    if job.kind == COPY:
-        return "Copied %s to %s" % (job.source, job.target)
-    return "Downloaded %s (%sB)" % (job.source, output.human_size(size or 0))

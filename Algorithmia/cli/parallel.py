@@ -1,7 +1,9 @@
 """A few threads that work through a list, on 2.7 and 3, and end promptly and cleanly when they are told to."""
 import threading
+import time
 from collections import deque
 
+_PATIENCE = 2.0  # seconds that jobs together have for cleaning up; one that waits for the network can't be told
 _TICK = 0.2  # on 2.7 only a wait with a limit can be interrupted from the keyboard
 
 
@@ -57,9 +59,12 @@ class Crew(object):
                 yield finished.popleft()
         finally:
             self._stop.set()
+            patience = _PATIENCE
             for thread in threads:
                 if thread.ident is not None:  # started, before an interrupt came
-                    thread.join(5.0)
+                    began = time.time()
+                    thread.join(max(0.01, patience))
+                    patience -= time.time() - began
 
 
 def _attempt(job, action):
@@ -71,7 +76,6 @@ def _attempt(job, action):
 
 def _acquire(semaphore):
     import sys
-    import time
 
     if sys.version_info >= (3,):
         while not semaphore.acquire(timeout=_TICK):

@@ -9,6 +9,7 @@ from wire import WireServer, answer
 
 import Algorithmia
 from Algorithmia import digests, errors, transfer, uploads
+from Algorithmia._compat import PY2
 
 CONTENT = bytes(bytearray(range(256))) * 8000
 
@@ -76,6 +77,7 @@ def test_damaged_content_is_never_published_when_its_digest_went_ahead(way, coll
     assert collection.file("f").getString() == "before" and len(puts(place)) == 4
 
 
+@pytest.mark.skipif(PY2, reason="2.7 keeps a stream of unknown length in a file first, so it can send it again")
 def test_what_can_be_read_once_is_withdrawn(way, collection):
     place, client = way(up=1)
     with pytest.raises(errors.CorruptedTransferError):

@@ -17,7 +17,7 @@ from ..app import Route, json_response, platform_of
 from ..auth import require_standard
 from ..errors import BadRequest, CallTimeout
 from ..identity import Identity
-from ..services import data_paths, digests
+from ..services import data_copying, data_paths, digests
 from ..services.acl import AclDocument
 from ..services.data_paths import Kind, Target
 from ..services.data_store import DataStore, UploadInProgress
@@ -62,6 +62,7 @@ class Verbs:
             "POST": self.post,
             "PATCH": self.patch,
             "DELETE": self.delete,
+            "COPY": self.copy,
         }
 
     async def get(self, request: Request) -> Response:
@@ -116,6 +117,28 @@ class Verbs:
         else:
             deleted = await _blocking(store, store.delete_directory, identity, target, flag(request, "force"))
         return json_response({"result": {"deleted": deleted}})
+
+    async def copy(self, request: Request) -> Response:
+        """As WebDAV's: to the data URI in ``Destination``, and with ``Overwrite: F`` only if there is nothing."""
+        identity, source, _ = await self._begin(request)
+        destination = data_paths.parse(_destination(request))
+        stores = platform_of(request).stores
+        conditions = _conditions(request)
+        if request.headers.get("overwrite", "T").strip().upper() == "F":
+            conditions = Conditions(conditions.if_match, "*")
+        stored = await _blocking(
+            stores.of(destination if destination.connector else source),
+            data_copying.copy,
+            stores,
+            identity,
+            source,
+            destination,
+            conditions,
+        )
+        headers = {"ETag": f'"{stored.etag}"'}
+        if stored.digest is not None:
+            headers[digests.HEADER] = digests.member(stored.digest)
+        return json_response({"result": stored.uri}, headers=headers)
 
     async def _begin(self, request: Request) -> tuple[Identity, Target, DataStore]:
         platform = platform_of(request)
@@ -209,6 +232,14 @@ async def _pieces(request: Request) -> AsyncGenerator[list[bytes], None]:
 def _is_file(target: Target) -> bool:
     # What can't exist is looked for as a file, and so not found.
     return target.kind in (Kind.FILE, Kind.TOO_DEEP)
+
+
+def _destination(request: Request) -> bytes:
+    """The path of the data URI in the Destination header, which is percent-encoded as in the request line."""
+    uri = request.headers.get("destination", "")
+    if "://" not in uri:
+        raise BadRequest(f"Destination: {uri[:100]!r} is not a data URI, such as data://.my/collection/file")
+    return uri.removeprefix("data://").encode("ascii", "replace")
 
 
 def _conditions(request: Request) -> Conditions:
