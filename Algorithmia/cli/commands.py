@@ -136,7 +136,7 @@ CHOICE_OPTIONS = (
         "--exclude", dest="filters", action="append", type=excluding, metavar="GLOB",
         help="leave out files whose path below the source fits; * ? and [] as in a shell, * also for /",
     ),
-    Argument("--checksum", action="store_true", help="skip files whose content is known to be the same"),
+    Argument("--checksum", action="store_true", help="compare contents, and skip files that are the same"),
     Argument("--dry-run", action="store_true", help="only say what would be done"),
     Argument("-c", "--concurrency", type=positive, default=8, metavar="N", help="files at once (default: 8)"),
 )  # fmt: skip
@@ -163,6 +163,29 @@ CP = Command(
         "algo cp data://.algo/dlib/FaceDetection/temp/detected_faces.png ./detected_faces.png",
         "algo cp 'data://.my/robots/*' .",
         "tar c src | algo cp - data://.my/backup/src.tar",
+    ),
+)  # fmt: skip
+
+SYNC = Command(
+    "sync",
+    "make a directory hold what another one holds",
+    handler="syncing:sync",
+    description="Copies what is missing or differs from SOURCE to DESTINATION; one of them, or both, are remote. Files "
+    "differ if their sizes do, if the source is newer (upwards and between remote places), or if the times are not the "
+    "same (downwards: a download gets the time of the remote file); with --checksum if their contents do. Files that "
+    "are left out are not deleted. Collections of hosted data are flat: a local directory with directories in it is "
+    "refused.",
+    usage="algo sync [options] SOURCE DESTINATION",
+    arguments=(
+        Argument("paths", nargs="+", metavar="PATH", help="the source directory, then the destination directory"),
+        Argument("--delete", action="store_true", help="then delete what is in the destination only"),
+    )
+    + CHOICE_OPTIONS,
+    variadic="paths",
+    examples=(
+        "algo sync ./images data://.my/images",
+        "algo sync data://.my/images ./images --delete --dry-run",
+        "algo sync s3+lab://bucket/2024 data://.my/archive --exclude '*.tmp'",
     ),
 )  # fmt: skip
 
@@ -267,7 +290,7 @@ HELP = Command(
 )
 
 ALL = (
-    (AUTH, RUN, LS, MKDIR, RMDIR, RM, CP, CAT)
+    (AUTH, RUN, LS, MKDIR, RMDIR, RM, CP, SYNC, CAT)
     + algorithm_commands.COMMANDS
     + (connector_commands.CONNECTORS, SERVE, LOCAL, USERS, COMPLETION, HELP, algorithm_commands.GIT_CREDENTIAL)
 )

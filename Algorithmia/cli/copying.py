@@ -21,7 +21,7 @@ def cp(args, env):
         raise UsageError("algo cp: error: give one or more sources and then the destination")
     sources, destination = args.paths[:-1], args.paths[-1]
     for path in args.paths:
-        _check_protocol(path)
+        check_protocol(path)
     if not uri.is_remote(destination) and not all(uri.is_remote(path) for path in sources):
         raise UsageError(_BOTH_LOCAL + "".join(_meant(path) for path in args.paths))
     options = Options(args.concurrency, args.no_clobber, args.checksum, args.dry_run)
@@ -37,12 +37,14 @@ def _meant(path):
     return "; write data://%s for hosted data" % path if path.startswith(".my/") else ""
 
 
-def _check_protocol(path):
-    # type: (str) -> None
+def check_protocol(path, command="cp"):
+    # type: (str, str) -> None
+    """Raise UsageError if `path` begins with a protocol that is neither a connector's nor ``file``."""
     head = path.split("://")[0]
     if "://" in path and head.replace("+", "").isalnum() and not uri.is_remote(path) and not uri.is_local(path):
         raise UsageError(
-            "algo cp: error: %s: protocol %s:// is not one of %s" % (path, head, ", ".join(uri.CONNECTORS + ("file",)))
+            "algo %s: error: %s: protocol %s:// is not one of %s"
+            % (command, path, head, ", ".join(uri.CONNECTORS + ("file",)))
         )
 
 

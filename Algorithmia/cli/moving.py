@@ -18,29 +18,33 @@ class Job(object):
 
     kind, source, target  local paths, data URIs or ``-``
     size                  bytes, if known
+    is_new                whether it is known that there is no target
     """
 
-    def __init__(self, kind, source, target, size=None):
+    def __init__(self, kind, source, target, size=None, is_new=False):
         self.kind = kind
         self.source = source
         self.target = target
         self.size = size
+        self.is_new = is_new
 
 
 class Options(object):
     """How to move.
 
-    concurrency  files at once
-    no_clobber   leave alone what exists
-    checksum     leave alone what has the same content
-    dry_run      only say what would be done
+    concurrency    files at once
+    no_clobber     leave alone what exists
+    checksum       leave alone what has the same content
+    dry_run        only say what would be done
+    tells_skipped  say what is left alone
     """
 
-    def __init__(self, concurrency=8, no_clobber=False, checksum=False, dry_run=False):
+    def __init__(self, concurrency=8, no_clobber=False, checksum=False, dry_run=False, tells_skipped=True):
         self.concurrency = concurrency
         self.no_clobber = no_clobber
         self.checksum = checksum
         self.dry_run = dry_run
+        self.tells_skipped = tells_skipped
 
 
 class Moved(object):
@@ -70,7 +74,8 @@ def move(client, jobs, options, env):
         for job, result, error in crew.run(jobs, lambda job: _do(client, job, options, env, moved, progress)):
             if error is None:
                 if result.skipped:
-                    progress.around(env.note, "Skipped %s: %s" % (_place(job), result.skipped))
+                    if options.tells_skipped:
+                        progress.around(env.note, "Skipped %s: %s" % (_place(job), result.skipped))
                     continue
                 done[job.kind] += 1
                 moved_bytes += result.size or 0
@@ -111,7 +116,7 @@ def _do(client, job, options, env, progress, bar):
 
 
 def _reason_to_skip(client, job, options):
-    if PIPE in (job.source, job.target):
+    if job.is_new or PIPE in (job.source, job.target):
         return None
     if options.no_clobber and _exists(client, job):
         return "it exists"
