@@ -1,6 +1,6 @@
 """The command line as data: every command, its arguments and its help. The parser, `docs/reference/cli.md` and the
 completion scripts are made from this table. It imports nothing but what the table is written with."""
-from . import algorithm_commands, connector_commands
+from . import algorithm_commands, connector_commands, place_commands
 from .command import DATA_OPTIONS, LITERAL_DATA, Argument, Command, excluding, including, positive, seconds
 
 GLOBAL_OPTIONS = (
@@ -291,6 +291,7 @@ HELP = Command(
 
 ALL = (
     (AUTH, RUN, LS, MKDIR, RMDIR, RM, CP, SYNC, CAT)
+    + place_commands.COMMANDS
     + algorithm_commands.COMMANDS
     + (connector_commands.CONNECTORS, SERVE, LOCAL, USERS, COMPLETION, HELP, algorithm_commands.GIT_CREDENTIAL)
 )

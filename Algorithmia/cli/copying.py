@@ -170,7 +170,7 @@ class Plan(object):
             self._add_local_pattern(source)
         elif os.path.isdir(source):
             if not self._recursive:
-                raise CliError("algo cp: %s is a directory; add -r to copy what it holds" % source)
+                raise CliError("algo: %s is a directory; algo cp -r copies what it holds" % source)
             if uri.parse_data_uri(self._destination)[0] == uri.HOSTED:
                 _check_flat(source)
             self._add_local_tree(source, self._tree_place(os.path.basename(os.path.abspath(source))))
@@ -225,7 +225,7 @@ class Plan(object):
             connector, path = uri.parse_data_uri(source)
             source = uri.data_uri(connector, path)
             if connector == uri.HOSTED and path.strip("/").count("/") == 1 and not self._recursive:
-                raise CliError("algo cp: %s can only be a directory; add -r to copy what it holds" % source)
+                raise CliError("algo: %s can only be a directory; algo cp -r copies what it holds" % source)
             if self._chosen(name):
                 self._append(kind, source, PIPE if self._to_pipe else self._place_file(name))
 

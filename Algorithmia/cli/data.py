@@ -58,11 +58,11 @@ def _row(item):
     if item.is_file():
         row["size"] = item.size
         changed = item.last_modified
-        row["last_modified"] = _timestamp(changed) if changed else None
+        row["last_modified"] = timestamp(changed) if changed else None
     return row
 
 
-def _timestamp(moment):
+def timestamp(moment):
     """As the API writes it: ``2016-01-06T00:52:34.000Z``."""
     return "%s.%03dZ" % (moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.microsecond // 1000)
 

@@ -4,6 +4,7 @@ import time
 
 from .. import errors
 from . import exit_status, failures, output
+from .context import CliError
 from .parallel import Crew, Stopped
 from .progress import Progress
 
@@ -32,19 +33,23 @@ class Job(object):
 class Options(object):
     """How to move.
 
-    concurrency    files at once
-    no_clobber     leave alone what exists
-    checksum       leave alone what has the same content
-    dry_run        only say what would be done
-    tells_skipped  say what is left alone
+    concurrency     files at once
+    no_clobber      leave alone what exists
+    checksum        leave alone what has the same content
+    dry_run         only say what would be done
+    tells_skipped   say what is left alone
+    removes_source  remove what has been moved, once it is certain that it has
     """
 
-    def __init__(self, concurrency=8, no_clobber=False, checksum=False, dry_run=False, tells_skipped=True):
+    def __init__(
+        self, concurrency=8, no_clobber=False, checksum=False, dry_run=False, tells_skipped=True, removes_source=False
+    ):
         self.concurrency = concurrency
         self.no_clobber = no_clobber
         self.checksum = checksum
         self.dry_run = dry_run
         self.tells_skipped = tells_skipped
+        self.removes_source = removes_source
 
 
 class Moved(object):
@@ -79,8 +84,8 @@ def move(client, jobs, options, env):
                     continue
                 done[job.kind] += 1
                 moved_bytes += result.size or 0
-                progress.around(say, _said(job, result.size, options.dry_run))
-            elif isinstance(error, (errors.ApiError, IOError, OSError)) and not _ends_everything(error):
+                progress.around(say, _said(job, result.size, options))
+            elif isinstance(error, (errors.ApiError, IOError, OSError, CliError)) and not _ends_everything(error):
                 failed = failures.report(error, env)
                 status = status or failed
             elif not isinstance(error, Stopped):
@@ -88,7 +93,7 @@ def move(client, jobs, options, env):
     if options.dry_run:
         return status
     for kind in (UPLOAD, DOWNLOAD, COPY):
-        if done[kind]:
+        if done[kind] and not options.removes_source:
             say("%s %d file(s)" % (_FINISHED[kind], done[kind]))
     _summarize(env, sum(done.values()), moved_bytes, time.time() - began)
     return status
@@ -112,7 +117,14 @@ def _do(client, job, options, env, progress, bar):
         return Moved(skipped=reason)
     if options.dry_run:
         return Moved(job.size)
-    return Moved(_move_one(client, job, env, progress, bar))
+    if not options.removes_source:
+        return Moved(_move_one(client, job, env, progress, bar))
+    from .removal import Source
+
+    source = Source(client, job)
+    size = _move_one(client, job, env, progress, bar)
+    source.remove()
+    return Moved(size)
 
 
 def _reason_to_skip(client, job, options):
@@ -180,12 +192,13 @@ def _place(job):
     return job.source if job.kind == DOWNLOAD else job.target
 
 
-def _said(job, size, is_dry):
-    would = "Would " if is_dry else ""
+def _said(job, size, options):
+    if options.removes_source:
+        return "%s %s to %s" % ("Would move" if options.dry_run else "Moved", job.source, job.target)
     if job.kind == UPLOAD:
-        return "%s %s" % (would + "upload" if is_dry else "Uploaded", job.target)
+        return "%s %s" % ("Would upload" if options.dry_run else "Uploaded", job.target)
     if job.kind == COPY:
-        return "%s %s to %s" % (would + "copy" if is_dry else "Copied", job.source, job.target)
-    if is_dry:
+        return "%s %s to %s" % ("Would copy" if options.dry_run else "Copied", job.source, job.target)
+    if options.dry_run:
         return "Would download %s to %s" % (job.source, job.target)
     return "Downloaded %s (%sB)" % (job.source, output.human_size(size or 0))

@@ -170,7 +170,7 @@ def test_missing_things(cp, collection, here):
     ran = cp(collection.uri + "/a", "no/such")
     assert ran.status == 4 and "no/such: there is no directory no\n" in ran.stderr
     ran = cp(collection.uri, ".")
-    assert ran.status == 1 and "add -r" in ran.stderr
+    assert ran.status == 1 and "cp -r" in ran.stderr
 
 
 def test_a_missing_collection_is_named(cp):
