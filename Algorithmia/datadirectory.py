@@ -5,7 +5,7 @@ API document: Data API ("Verbs", "Listing JSON", "ACLs").
 import json
 import os
 
-from . import errors, temporary, transfer, uri
+from . import errors, temporary, uri
 from .acl import Acl
 from .data import DataObjectType, RemoteObject
 from .datafile import DataFile
@@ -17,8 +17,10 @@ TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take 
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, Optional, Tuple, Union  # noqa: F401
 
+    from typing_extensions import Self  # noqa: F401
     from urllib3 import BaseHTTPResponse  # noqa: F401
 
+    from ._types import Progress  # noqa: F401
     from .client import Client  # noqa: F401
     from .datafile import AdvancedDataFile  # noqa: F401
 
@@ -96,8 +98,33 @@ class DataDirectory(RemoteObject):
 
     def putFile(self, path):
         # type: (str) -> AdvancedDataFile
-        """Store the local file at `path` in this directory under its own name; returns the `DataFile`."""
+        """Store the local file at `path`, streamed, in this directory under its own name; returns the `DataFile`."""
         return self.file(os.path.basename(path)).putFile(path)
+
+    def upload(self, path, progress=None, concurrency=8):
+        # type: (str, Progress, int) -> Self
+        """Store the files in the local directory `path` here, or the one file at `path`; the collection is made if need
+        be. Collections of hosted data are flat, so a `path` with directories in it is refused; connectors take them.
+
+        progress     called with the number of bytes just sent, by one thread at a time
+        concurrency  files at once
+
+        The first error ends it, and is raised: what was stored by then stays.
+        """
+        from . import trees
+
+        trees.upload(self, path, progress, concurrency)
+        return self
+
+    def download(self, path, progress=None, concurrency=8):
+        # type: (str, Progress, int) -> str
+        """Copy the files here, and the directories of a connector, into the local directory `path`, which is made if
+        need be; returns `path`. See `upload`, and `DataFile.download`.
+        """
+        from . import trees
+
+        trees.download(self, path, progress, concurrency)
+        return path
 
     def files(self):
         # type: () -> Iterator[DataFile]
@@ -132,9 +159,7 @@ class DataDirectory(RemoteObject):
         # type: () -> str
         """Download all files to a temporary directory, removed when the process ends; returns its path."""
         target = temporary.new_directory()
-        for item in self.files():
-            transfer.download(self.client, item.uri, os.path.join(target, item.getName()))
-        return target
+        return self.download(target)
 
     def get_permissions(self):
         # type: () -> Optional[Acl]

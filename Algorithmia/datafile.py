@@ -209,6 +209,20 @@ class DataFile(FileContent, RemoteObject):
         transfer.download(self.client, self.uri, path)
         return path if as_path else open_downloaded(path, mode)
 
+    def download(self, path, progress=None):
+        # type: (str, Progress) -> str
+        """Copy the file to the local `path`, under its own name if that is a directory; returns the path it has.
+
+        It appears when it is complete and on disk, with the time of change of the remote one.
+        progress  called with the number of bytes just received, negative when a repeated request starts over
+        """
+        if os.path.isdir(path):
+            from .trees import local_name
+
+            path = os.path.join(path, local_name(self.getName()))
+        transfer.download(self.client, self.uri, path, progress, keep_time=True)
+        return path
+
     # -- writing --------------------------------------------------------------------------------------------------
 
     def put(self, data):
@@ -229,6 +243,15 @@ class DataFile(FileContent, RemoteObject):
         # type: (str) -> Self
         """Store the local file at `path`, streamed."""
         transfer.upload(self.client, path, self.uri)
+        return self
+
+    def upload(self, path, progress=None):
+        # type: (str, Progress) -> Self
+        """As `putFile`.
+
+        progress  called with the number of bytes just sent, negative when a repeated request starts over
+        """
+        transfer.upload(self.client, path, self.uri, progress)
         return self
 
     def put_stream(self, source, progress=None, content_type=None, size=None):

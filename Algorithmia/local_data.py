@@ -104,6 +104,21 @@ class LocalDataFile(FileContent, DataObject):
         with io.open(path, "rb") as source:
             return self.put_stream(source)
 
+    def upload(self, path, progress=None):
+        # type: (str, Progress) -> Self
+        """Copy the local file at `path` here; see `DataFile.upload`."""
+        with io.open(path, "rb") as source:
+            return self.put_stream(source, progress)
+
+    def download(self, path, progress=None):
+        # type: (str, Progress) -> str
+        """Copy this file to `path`, or into the directory `path`; see `DataFile.download`."""
+        if os.path.isdir(path):
+            path = os.path.join(path, self.getName())
+        with io.open(self.path, "rb") as source:
+            transfer.write_local(source, path, progress)
+        return path
+
     def put_stream(self, source, progress=None, content_type=None, size=None):
         # type: (Readable, Progress, Optional[str], Optional[int]) -> Self
         """Write what can be read from `source`."""
@@ -179,6 +194,24 @@ class LocalDataDirectory(DataObject):
         # type: (str) -> LocalDataFile
         """Copy the local file at `path` into this directory."""
         return self.file(os.path.basename(path)).putFile(path)
+
+    def upload(self, path, progress=None, concurrency=8):
+        # type: (str, Progress, int) -> Self
+        """Copy the files in the directory `path`, or the one file at `path`, here, one after the other."""
+        self.create()
+        names = os.listdir(path) if os.path.isdir(path) else [""]
+        for source in sorted(os.path.join(path, name) if name else path for name in names):
+            if os.path.isfile(source):
+                self.file(os.path.basename(source)).upload(source, progress)
+        return self
+
+    def download(self, path, progress=None, concurrency=8):
+        # type: (str, Progress, int) -> str
+        """Copy the files here into the directory `path`, one after the other; returns `path`."""
+        make_dirs(path)
+        for item in self.files():
+            item.download(path, progress)
+        return path
 
     def list(self):
         # type: () -> Iterator[str]

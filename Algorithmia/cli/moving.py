@@ -3,9 +3,9 @@ import os
 import time
 
 from .. import errors
+from ..parallel import Crew, Stopped
 from . import exit_status, failures, output
 from .context import CliError
-from .parallel import Crew, Stopped
 from .progress import Progress
 
 UPLOAD, DOWNLOAD, COPY = "upload", "download", "copy"

@@ -8,7 +8,7 @@ import pytest
 from wire import WireServer, answer
 
 from Algorithmia.cli import copying, progress
-from Algorithmia.cli.parallel import Crew, Stopped
+from Algorithmia.parallel import Crew, Stopped
 
 CONTENT = bytes(bytearray(range(256))) * 40
 IS_DIRECTORY = answer({}, headers=["X-Data-Type: directory"])

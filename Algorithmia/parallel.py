@@ -3,6 +3,10 @@ import threading
 import time
 from collections import deque
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Callable, Generator, Optional, Sequence, Tuple  # noqa: F401
+
 _PATIENCE = 2.0  # seconds that jobs together have for cleaning up; one that waits for the network can't be told
 _TICK = 0.2  # on 2.7 only a wait with a limit can be interrupted from the keyboard
 
@@ -29,6 +33,7 @@ class Crew(object):
             raise Stopped()
 
     def run(self, jobs, action):
+        # type: (Sequence[Any], Callable[[Any], Any]) -> Generator[Tuple[Any, Any, Optional[Exception]], None, None]
         """Do ``action(job)`` for all jobs; yields ``(job, result, error)`` as they finish.
 
         Leaving the loop early, by break or exception, stops the others and waits for them to clean up.
@@ -68,6 +73,7 @@ class Crew(object):
 
 
 def _attempt(job, action):
+    # type: (Any, Callable[[Any], Any]) -> Tuple[Any, Any, Optional[Exception]]
     try:
         return job, action(job), None
     except Exception as error:
@@ -75,6 +81,7 @@ def _attempt(job, action):
 
 
 def _acquire(semaphore):
+    # type: (threading.Semaphore) -> None
     import sys
 
     if sys.version_info >= (3,):
