@@ -9,6 +9,9 @@ import base64
 import binascii
 import hashlib
 import re
+import threading
+
+from six.moves import queue
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -29,6 +32,41 @@ def new():
         return hashlib.md5(usedforsecurity=False)  # 3.9
     except TypeError:
         return hashlib.md5()  # noqa: S324
+
+
+class Background(object):
+    """A hash object that works in a thread of its own while the next piece is on its way. `close` it in any case."""
+
+    def __init__(self):
+        # type: () -> None
+        self._hash = new()
+        self._pieces = queue.Queue(4)  # type: Any
+        self._thread = threading.Thread(target=self._work)
+        self._thread.daemon = True
+        self._thread.start()
+
+    def update(self, data):
+        # type: (bytes) -> None
+        """Hash `data`, which must not change any more."""
+        self._pieces.put(data)
+
+    def hexdigest(self):
+        # type: () -> str
+        """The digest of all pieces; there can be no more."""
+        self.close()
+        return self._hash.hexdigest()
+
+    def close(self):
+        # type: () -> None
+        """End the thread; harmless twice."""
+        if self._thread.is_alive():
+            self._pieces.put(None)
+            self._thread.join()
+
+    def _work(self):
+        # type: () -> None
+        for piece in iter(self._pieces.get, None):
+            self._hash.update(piece)
 
 
 def headers(digest):

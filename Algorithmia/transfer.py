@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024 * 1024
 PIECE = 256 * 1024
+_LARGE = 4 * 1024 * 1024  # from here on a thread for hashing pays
 _unfinished = {}  # type: Dict[str, int]  # temporary files, each with the process that writes it
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
@@ -132,25 +133,71 @@ def _fetch(client, uri, target, progress, expect):
     if expect is not None and length is not None:
         expect(int(length))
     told = digests.told(response.headers)
-    digest = digests.new() if told else None
+    digest = None if not told else digests.Background() if int(length or 0) > _LARGE else digests.new()
+    incoming = _Incoming(client, source, response, digest)
+    try:
+        size = _pump(incoming.read, target, progress)
+        if digest is not None and digest.hexdigest() != told:
+            problem = errors.CorruptedTransferError("%s was damaged on its way here" % source.uri)
+            problem.received = size
+            raise problem
+    finally:
+        incoming.close()
+    return size, parse_http_date(response.headers.get("Last-Modified"))
 
-    def read(size):
+
+class _Incoming(object):
+    """The content of a file as it comes. Where the connection breaks it goes on with the rest on another one, as long
+    as the file is the same and something comes each time."""
+
+    def __init__(self, client, source, response, digest):
+        # type: (Client, Any, Any, Any) -> None
+        self._client = client
+        self._source = source
+        self._response = response
+        self._digest = digest
+        self._etag = response.headers.get("ETag") if response.headers.get("Accept-Ranges") == "bytes" else None
+        self._got = 0
+        self._began_at = 0  # where this connection began
+
+    def read(self, size):
         # type: (int) -> bytes
-        with client.reading(source.uri):  # and only that: a full disk here is not a broken connection
-            data = response.read(size)
-        if digest is not None:
-            digest.update(data)
+        while True:
+            try:
+                with self._client.reading(self._source.uri):  # and only that: a full disk here is no broken connection
+                    data = self._response.read(size)
+                break
+            except errors.UnreachableError:
+                if not self._etag or (self._began_at and self._got == self._began_at) or not self._goes_on():
+                    raise
+        self._got += len(data)
+        if self._digest is not None:
+            self._digest.update(data)
         return data
 
-    try:
-        size = _pump(read, target, progress)
-    finally:
-        response.close()  # read to its end, it has given its connection back already
-    if digest is not None and digest.hexdigest() != told:
-        problem = errors.CorruptedTransferError("%s was damaged on its way here" % source.uri)
-        problem.received = size
-        raise problem
-    return size, parse_http_date(response.headers.get("Last-Modified"))
+    def _goes_on(self):
+        # type: () -> bool
+        """Ask for the rest; whether it comes."""
+        self._response.close()
+        self._began_at = self._got
+        response = self._client.request(
+            "GET",
+            self._source.url,
+            headers={"Range": "bytes=%d-" % self._got, "If-Match": str(self._etag)},
+            stream=True,
+            family=errors.DATA,
+            subject=self._source.uri,
+            also_ok=(412, 416),
+        )
+        self._response = response
+        return response.status == 206
+
+    def close(self):
+        # type: () -> None
+        """Let go of the connection. (Read to its end, it has been given back already.)"""
+        self._response.close()
+        if self._digest is not None and hasattr(self._digest, "close"):
+            self._digest.close()
 
 
 def _start_over(target):

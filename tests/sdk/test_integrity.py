@@ -177,3 +177,55 @@ def test_times_of_change_are_kept(collection, tmpdir):
     import calendar
 
     assert int(os.stat(str(tmpdir.join("f"))).st_mtime) == calendar.timegm(item.stat().last_modified.timetuple())
+
+
+@pytest.mark.parametrize("breaks", [1, 3])
+def test_a_download_goes_on_where_its_connection_broke(server, collection, tmpdir, breaks):
+    content = CONTENT * 4  # large enough for the thread that hashes
+    item = collection.file("f").put(content)
+    left, ranges = [breaks], []
+
+    def serve(connection, request):
+        ranges.append(request.headers.get("range"))
+        headers = {"Range": ranges[-1]} if ranges[-1] else {}
+        answered = collection.client.request("GET", item.url, headers=headers)
+        lines = ["HTTP/1.1 %d OK" % answered.status] + ["%s: %s" % pair for pair in answered.headers.items()]
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        if left[0]:
+            left[0] -= 1
+            connection.sendall(answered.data[: len(answered.data) // 2])
+            connection.shutdown(2)
+        else:
+            connection.sendall(answered.data)
+
+    moved = []
+    with WireServer(serve) as platform:
+        client = Algorithmia.client(server.key, platform.address)
+        assert transfer.download(client, item.uri, str(tmpdir.join("f")), moved.append) == len(content)
+    assert tmpdir.join("f").read_binary() == content and sum(moved) == len(content)
+    assert len(ranges) == breaks + 1 and all(text.startswith("bytes=") for text in ranges[1:])
+
+
+def test_a_download_does_not_go_on_with_another_file(collection, tmpdir):
+    first = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: \"a\"\r\nAccept-Ranges: bytes\r\n\r\nhalf"
+
+    def break_off(connection, request):
+        connection.sendall(first)
+        connection.shutdown(2)
+
+    with WireServer(break_off, answer({"error": {"message": "changed"}}, "412 Precondition Failed")) as platform:
+        client = Algorithmia.client("simKEY", platform.address)
+        with pytest.raises(errors.UnreachableError):
+            transfer.download(client, "data://.my/c/f", str(tmpdir.join("f")))
+    assert platform.requests[1].headers["if-match"] == '"a"' and not tmpdir.join("f").check()
+    with WireServer(break_off) as platform:
+        with pytest.raises(errors.UnreachableError):  # a whole file where the rest was asked for
+            transfer.download(Algorithmia.client("simKEY", platform.address), "data://.my/c/f", str(tmpdir.join("f")))
+
+
+def test_digests_in_the_background():
+    digest = digests.Background()
+    for _ in range(20):
+        digest.update(CONTENT)
+    assert digest.hexdigest() == hashlib.md5(CONTENT * 20).hexdigest()
+    digest.close()
