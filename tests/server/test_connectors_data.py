@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import json
@@ -425,3 +426,33 @@ def test_a_provider_that_is_gone_is_said(site: Site, me: Caller, provider: Provi
     text = json.dumps(body).replace(provider.host, f"127.0.0.1:{port}")
     answer = me.send("POST", f"/v1/users/{me.account.username}/connectors", json.loads(text))
     assert answer.status == 400 and "inside the platform's own network" in answer.message
+
+
+# -- digests and copies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [5, 3 * MIB])
+def test_what_is_damaged_on_its_way_is_not_stored(me: Caller, folder: str, size: int) -> None:
+    put(me, f"{folder}/f", b"before")
+    other = base64.b64encode(hashlib.md5(b"something else").digest()).decode()
+    answer = me.send("PUT", f"{folder}/f", os.urandom(size), {"Repr-Digest": f"md5=:{other}:"})
+    assert answer.status == 400 and "Nothing was stored" in answer.message
+    assert me.get(f"{folder}/f").body == b"before"
+    content = os.urandom(size)
+    same = base64.b64encode(hashlib.md5(content).digest()).decode()
+    assert me.send("PUT", f"{folder}/f", content, {"Repr-Digest": f"md5=:{same}:"}).status == 200
+    assert me.get(f"{folder}/f").body == content
+
+
+def test_files_are_copied_between_hosted_data_and_connectors(me: Caller, folder: str) -> None:
+    content = os.urandom(3 * MIB)
+    me.post(".my", {"name": "copies"})
+    put(me, ".my/copies/f", content)
+    for source, destination in ((".my/copies/f", f"{folder}/one"), (f"{folder}/one", f"{folder}/two"),
+                                (f"{folder}/two", "data://.my/copies/g")):  # fmt: skip
+        answer = me.send("COPY", source, headers={"Destination": destination})
+        assert (answer.status, answer.json) == (200, {"result": destination})
+        assert me.get(destination).body == content
+    assert me.send("COPY", f"{folder}/none", headers={"Destination": "data://.my/copies/h"}).status == 404
+    kept = {"Destination": f"{folder}/two", "Overwrite": "F"}
+    assert me.send("COPY", ".my/copies/f", headers=kept).status == 412

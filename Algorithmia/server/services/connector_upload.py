@@ -69,6 +69,7 @@ class ConnectorUpload:
     ) -> None:
         self._uri = uri
         self._digest = digest
+        self._held = b""
         self._hash = hashlib.md5(usedforsecurity=False)
         self._announced = size
         self._size = 0
@@ -84,9 +85,14 @@ class ConnectorUpload:
         """Append `data`; waits while the provider is slower. Raises what the provider's refusal means."""
         if data:
             self._size += len(data)
-            if self._digest is not None:
-                self._hash.update(data)
-            self._hand_over(data)
+            if self._digest is None:
+                self._hand_over(data)
+                return
+            # A library that has read all that was announced may be done: so it gets the last piece after the check.
+            self._hash.update(data)
+            held, self._held = self._held, data
+            if held:
+                self._hand_over(held)
 
     def commit(self) -> Stored:
         """Wait until the provider has everything."""
@@ -96,6 +102,8 @@ class ConnectorUpload:
         if self._digest is not None and self._digest != self._hash.hexdigest():
             self.abort()
             digests.check(self._digest, self._hash.hexdigest(), self._uri)
+        if self._held:
+            self._hand_over(self._held)
         self._hand_over(_END)
         self._thread.join()
         self._done = True
