@@ -59,6 +59,7 @@ class Call:
     timeout   seconds that the algorithm may run (waiting for a worker counts)
     session   identity that requests made by the algorithm act as: the caller's account, bound to this call
     wants_output  whether anybody will see what the algorithm prints
+    is_awaited  whether somebody waits for the answer, perhaps holding a worker meanwhile
     """
 
     build: Build
@@ -68,6 +69,7 @@ class Call:
     session: Identity
     request_id: str
     wants_output: bool = True
+    is_awaited: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,8 +147,11 @@ class Invoker:
             self.meter.ended_badly(resolved.build, problem, 0.0, notes)
             raise
         session = self._session(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
-        call = Call(resolved.build, content_type, body, options.timeout, session, request_id, options.stdout)
-        if options.output == VOID:
+        is_awaited = options.output != VOID
+        call = Call(
+            resolved.build, content_type, body, options.timeout, session, request_id, options.stdout, is_awaited
+        )
+        if not is_awaited:
             try:
                 await self._async_calls.accept(call, resolved)
             except BaseException as problem:
@@ -186,7 +189,14 @@ class Invoker:
             resolved.build, resolved.owner_account_id, resolved.settings, identity, tree, earlier.depth
         )
         call = Call(
-            resolved.build, earlier.content_type, body, earlier.timeout, session, earlier.request_id, wants_output=False
+            resolved.build,
+            earlier.content_type,
+            body,
+            earlier.timeout,
+            session,
+            earlier.request_id,
+            wants_output=False,
+            is_awaited=False,
         )
         algorithm = f"{resolved.build.owner}/{resolved.build.name}/{resolved.version}"
         notes = {"algorithm": algorithm, "attempt": earlier.attempts + 1}
