@@ -23,6 +23,7 @@ _HEADER = "Repr-Digest"
 _MEMBER = re.compile(r"(?:^|,)\s*md5\s*=\s*:([A-Za-z0-9+/=]+):\s*(?:;[^,]*)?(?:,|$)")
 _ETAG = re.compile(r'"?([0-9a-f]{32})"?$')
 _PIECE = 1024 * 1024
+_LARGE = 4 * 1024 * 1024
 
 
 def new():
@@ -32,6 +33,19 @@ def new():
         return hashlib.md5(usedforsecurity=False)  # 3.9
     except TypeError:
         return hashlib.md5()  # noqa: S324
+
+
+def hasher(size=None):
+    # type: (Optional[int]) -> Any
+    """A hash object for content of `size` bytes, with a thread of its own where that pays. `close` it in any case."""
+    return Background() if (size or 0) > _LARGE else new()
+
+
+def close(hasher):
+    # type: (Any) -> None
+    """End the thread of `hasher`, if it has one; harmless twice."""
+    if isinstance(hasher, Background):
+        hasher.close()
 
 
 class Background(object):

@@ -5,7 +5,7 @@
 import io
 import tempfile
 
-from . import errors
+from . import digests, errors
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class RemoteReader(io.RawIOBase):
         self._stream_at = 0  # where the open response is
         self._etag = None  # type: Optional[str]
         self.size = None  # type: Optional[int]
+        # Of what is read from the beginning to the end without a leap: what was told, and what came.
+        self._told = None  # type: Optional[str]
+        self._digest = None  # type: Any
 
     def readable(self):
         # type: () -> bool
@@ -75,6 +78,8 @@ class RemoteReader(io.RawIOBase):
         with self._client.reading(self.name):
             data = response.read(len(target))
         target[: len(data)] = data
+        if self._digest is not None:
+            self._verify(data)
         self._position += len(data)
         self._stream_at = self._position
         return len(data)
@@ -121,7 +126,20 @@ class RemoteReader(io.RawIOBase):
             self.size = int(length) if length is not None else None
             self._skip(response, offset)
         self._stream_at = offset
+        self._told = digests.told(response.headers) if not offset and response.status == 200 else None
+        if self._told is not None:
+            self._digest = digests.hasher(self.size)
         return response
+
+    def _verify(self, data):
+        # type: (bytes) -> None
+        """Count `data`, the next piece, in; its end is an empty one. Raises CorruptedTransferError there."""
+        if data:
+            self._digest.update(data)
+            return
+        digest, self._digest = self._digest, None
+        if digest.hexdigest() != self._told:
+            raise errors.CorruptedTransferError("%s was damaged on its way here" % self.name)
 
     def _skip(self, response, count):
         # type: (BaseHTTPResponse, int) -> None
@@ -135,6 +153,9 @@ class RemoteReader(io.RawIOBase):
     def _drop(self):
         # type: () -> None
         """Let go of the open response; its connection can be used again only if the body was read to the end."""
+        if self._digest is not None:
+            digest, self._digest = self._digest, None
+            digests.close(digest)
         if self._response is not None:
             response, self._response = self._response, None
             response.close()

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1024 * 1024
 PIECE = 256 * 1024
-_LARGE = 4 * 1024 * 1024  # from here on a thread for hashing pays
 _unfinished = {}  # type: Dict[str, int]  # temporary files, each with the process that writes it
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
@@ -133,7 +132,7 @@ def _fetch(client, uri, target, progress, expect):
     if expect is not None and length is not None:
         expect(int(length))
     told = digests.told(response.headers)
-    digest = None if not told else digests.Background() if int(length or 0) > _LARGE else digests.new()
+    digest = digests.hasher(int(length or 0)) if told else None
     incoming = _Incoming(client, source, response, digest)
     try:
         size = _pump(incoming.read, target, progress)
@@ -196,8 +195,7 @@ class _Incoming(object):
         # type: () -> None
         """Let go of the connection. (Read to its end, it has been given back already.)"""
         self._response.close()
-        if self._digest is not None and hasattr(self._digest, "close"):
-            self._digest.close()
+        digests.close(self._digest)
 
 
 def _start_over(target):

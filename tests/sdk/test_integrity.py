@@ -229,3 +229,19 @@ def test_digests_in_the_background():
         digest.update(CONTENT)
     assert digest.hexdigest() == hashlib.md5(CONTENT * 20).hexdigest()
     digest.close()
+
+
+@pytest.mark.parametrize("repeated", [1, 4], ids=["small", "large"])
+def test_streams_are_compared_at_their_end(way, collection, repeated):
+    content = CONTENT * repeated
+    collection.file("f").put(content)
+    place, client = way(down=2)
+    for read in (lambda stream: stream.read(), lambda stream: list(iter(lambda: stream.read(100000), b""))):
+        with pytest.raises(errors.CorruptedTransferError), client.file(collection.uri + "/f").open() as stream:
+            read(stream)
+    with client.file(collection.uri + "/f").open() as stream:
+        assert stream.read(10) == content[:10]  # and not to the end
+        stream.seek(1000)
+        assert stream.read() == content[1000:]
+        stream.seek(0)
+        assert stream.read() == content

@@ -20,7 +20,8 @@ def copy(
 ) -> Stored:
     """Make `destination` a copy of the file `source`, as it is now; `conditions` are on what is there already.
 
-    Blocks. The copy is hashed on its way: content that rotted on the platform's disk isn't passed on as if it were sound.
+    Blocks. The copy is hashed on its way: content that rotted on the platform's disk isn't passed on as if it were
+    sound.
     Raises what reading and storing raise, and CorruptedContent.
     """
     for target in (source, destination):
