@@ -224,10 +224,11 @@ class Keeper:
         depth: int = 1,
         wants_output: bool = True,
         session: str = "session",
+        is_awaited: bool = True,
     ) -> Result:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         identity = Identity(account, call=CallContext(session, "owner", "zoo", name, depth))
-        call = Call(self.build(name), content_type, body, timeout, identity, "req-1", wants_output)
+        call = Call(self.build(name), content_type, body, timeout, identity, "req-1", wants_output, is_awaited)
         return await self.pool.call(call)
 
     def build(self, name: str) -> Build:

@@ -162,6 +162,8 @@ def test_of_several_calls_one_that_runs_out_of_time_harms_no_other(tmp_path: Pat
         assert failure.error_type == "TimeoutError"
         # New calls go to another process; the old one ends with the last of its calls.
         assert await keeper("together", 0.0) != first or Keeper.sandbox.is_private
+        # What they may do is theirs as before.
+        assert [key.identity for key in keeper.sessions._keys.values() if key.identity] != []
         assert await long == first
         while len(keeper.pool._processes) > 1:
             await asyncio.sleep(0.01)
@@ -177,6 +179,36 @@ def test_exit_ends_all_calls_of_a_worker_that_bears_several(tmp_path: Path) -> N
         assert {outcome.error_type for outcome in outcomes} == {"SystemExit"}
 
     with_keeper(tmp_path, test)
+
+
+def test_calls_that_nobody_waits_for_exceed_no_limit(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        calls = [asyncio.create_task(keeper("sleep", 0.1, depth=2, is_awaited=False)) for _ in range(12)]
+        most = 0
+        while not all(call.done() for call in calls):
+            most = max(most, len(keeper.pool._processes))
+            await asyncio.sleep(0.005)
+        assert [call.result() for call in calls] == ["slept"] * 12
+        assert most <= 2
+
+    with_keeper(tmp_path, test, max_workers=2, max_processes=2)
+
+
+def test_calls_of_algorithms_take_the_places_of_idle_workers(tmp_path: Path) -> None:
+    async def test(keeper: Keeper) -> None:
+        # More than there is room for, since others wait for them; not for ever.
+        outcomes = await asyncio.gather(
+            *(keeper("sleep", 0.3, depth=2) for _ in range(4)), return_exceptions=True
+        )
+        refused = [outcome for outcome in outcomes if isinstance(outcome, CallFailure)]
+        assert len(refused) == 2 and "no room for more worker processes" in refused[0].message
+        assert outcomes.count("slept") == 2
+        assert await keeper("echo", 1, depth=2) == 1
+        assert await keeper("count", depth=2, account=OTHER) == 1
+        while len(keeper.pool._processes) > 1:
+            await asyncio.sleep(0.01)
+
+    with_keeper(tmp_path, test, max_processes=1)
 
 
 def test_descendants_are_found(tmp_path: Path) -> None:

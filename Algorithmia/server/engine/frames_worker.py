@@ -247,14 +247,14 @@ class FramesWorker(Worker):
 
     def _stop(self, sent: _Sent) -> None:
         """Have the process stop `sent`, which it has begun: first it is told."""
-        self.is_alive = False
         if self._concurrency > 1:  # it can't be told which one, and the others go on
-            self._is_condemned = True
+            self.is_leaving = self._is_condemned = True
             self._end(sent)
             if sent.overrun is not None:
                 sent.fail(sent.overrun)
             self._end_when_idle()
             return
+        self.is_alive = False
         sent.is_told = True
         if sent.overrun is None:
             self.session_key.identity = None  # whoever called is gone, and with them what it may do
@@ -303,21 +303,11 @@ class FramesWorker(Worker):
                     with contextlib.suppress(OSError):
                         os.close(descriptor)
             if body is None:
-                if size or self._theirs is not None:  # while we hold its end too, nothing is no end
-                    self._break()
-                else:
-                    self._hung_up()
+                self._break()  # nothing is no end either: the server holds the process's end as well
                 return
             self._on_frame(body)
             if not self._sent:
                 return
-
-    def _hung_up(self) -> None:
-        """The process has closed its end: it can't answer any more, and doesn't stay."""
-        self.is_alive = False
-        if self._ours is not None:
-            self._loop.remove_reader(self._ours)
-        self._loop.call_later(GRACE, self.kill)
 
     def _body(self, size: int, flags: int, attached: list[int]) -> bytes | None:
         """The body of the packet in the buffer; None if it isn't one that a worker may send."""
@@ -349,6 +339,8 @@ class FramesWorker(Worker):
         if sent.is_told:
             self._stopped(sent, _stacktrace(body) if kind == protocol.FAILED else None)
             return
+        if not 0 <= seconds <= sent.call.timeout + LAST_CHANCE:  # its own words, and counted for all
+            seconds = self.running_for
         self._end(sent)
         stdout = ""
         if sent.call.wants_output and self._concurrency == 1:

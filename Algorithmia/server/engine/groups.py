@@ -129,7 +129,8 @@ class Waiter:
 
 
 def is_child_call(call: Call) -> bool:
-    return call.session.call is not None and call.session.call.depth > 1
+    """Whether an algorithm waits for `call`, and holds a worker meanwhile."""
+    return call.is_awaited and call.session.call is not None and call.session.call.depth > 1
 
 
 def again(failure: CallFailure) -> CallFailure:

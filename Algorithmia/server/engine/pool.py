@@ -237,7 +237,7 @@ class LocalPool:
         elif waiter is not None and (waiter.is_child or group.size <= self._limit):
             self._hand_over(group, worker, waiter)
             self._hand_more_over(group, worker)
-        elif group.size > self._limit:
+        elif group.size > self._limit or self._room.is_exceeded:
             self._let_go(group, worker)
         else:
             worker.idle_since = asyncio.get_running_loop().time()
@@ -261,7 +261,6 @@ class LocalPool:
         self._forget(group, worker)
         worker.retire()
         self._grow(group)
-        self._feed_soon()
 
     def _hand_over(self, group: Group, worker: Worker, waiter: Waiter) -> None:
         """Give `worker` to the first in line."""
@@ -279,6 +278,7 @@ class LocalPool:
         if worker in group.workers:
             group.workers.discard(worker)
             self._room.give_back(group)
+            self._feed_soon()
             self._sessions.revoke(worker.session_key)
         if worker in group.idle:
             group.idle.remove(worker)
@@ -317,10 +317,13 @@ class LocalPool:
     def _grow(self, group: Group) -> None:
         """Start workers for the calls in line, as far as the limits allow."""
         while (waiter := self._may_grow(group)) is not None:
-            if waiter.is_child and self._room.is_crowded:
-                group.waiting.popleft()
-                waiter.future.set_exception(CallFailure(_CROWDED, "SystemError"))
-            elif waiter.is_child or not (self._room.is_short or not self._make_room()):
+            if waiter.is_child:
+                if self._make_room() or not self._room.is_crowded(group):
+                    self._start_for(group)
+                else:
+                    group.waiting.popleft()
+                    waiter.future.set_exception(CallFailure(_CROWDED, "SystemError"))
+            elif not self._room.is_short and self._make_room():
                 self._start_for(group)
             else:
                 self._room.wants(group)
@@ -433,7 +436,7 @@ class LocalPool:
         group = self._processes.pop(worker)
         if worker in group.idle:
             self._forget(group, worker)
-        self._feed_soon()
+        self._feed_soon()  # those that have not ended yet count, too
 
     def _sweep(self) -> None:
         """Retire workers that were idle too long or have grown large, forget groups without any; again and again."""

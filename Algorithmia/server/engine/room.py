@@ -1,7 +1,8 @@
 """How many worker processes this machine has room for, and whose turn it is when there are more calls than that.
 
-Accounts share the room: what becomes free goes to the one that holds least, and of its groups to the one whose calls
-have waited longest. A worker that has served one group for a moment leaves when another has none and a better claim.
+Accounts share the room: what becomes free goes to the one that holds least, of its groups to one that has no process,
+and of these to the one whose calls have waited longest. A worker that has served one group for a moment leaves when
+another has a better claim.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ _LOWEST = 32
 _HIGHEST = 1024
 # What an algorithm with a library or two takes; the platform has to live as well.
 _BYTES_EACH = 256 * 1024 * 1024
-# Calls of algorithms go first, and are not refused for want of room: each waits for another. There is an end to that.
-_FOR_CHILDREN = 4
+# Calls of algorithms go first, and are not refused for want of room: somebody waits for them who holds a worker. There
+# is an end to that, sooner for one account than for all.
+_FOR_CHILDREN, _OF_ONE_ACCOUNT = 4, 2
 # Seconds that a worker serves one group before it leaves for another: several times what starting one takes.
 TURN = 0.25
 
@@ -35,9 +37,14 @@ class Room:
         return self._total >= self.most
 
     @property
-    def is_crowded(self) -> bool:
+    def is_exceeded(self) -> bool:
+        """Whether there are more than there is room for: calls of algorithms had to have them."""
+        return self._total > self.most
+
+    def is_crowded(self, group: Group) -> bool:
         """Whether not even a call of an algorithm may have another process."""
-        return self._total >= _FOR_CHILDREN * self.most
+        own = self._held[group.account_id]
+        return self._total >= _FOR_CHILDREN * self.most or own >= _OF_ONE_ACCOUNT * self.most
 
     @property
     def is_short(self) -> bool:
@@ -72,19 +79,18 @@ class Room:
         return min(self._hungry, key=self._claim, default=None)
 
     def has_better_claim(self, group: Group) -> bool:
-        """Whether a group without any process should have one of `group`'s."""
+        """Whether another group should have one of `group`'s processes."""
         other = self.next()
-        if other is None or other is group or other.size:
+        if other is None or other is group:
             return False
-        own = group.first_waiter()
-        theirs = other.first_waiter()
-        if own is None or theirs is None:
+        if self._held[other.account_id] < self._held[group.account_id] - 1:
             return True
-        return self._held[other.account_id] < self._held[group.account_id] - 1 or theirs.since < own.since
+        own, theirs = group.first_waiter(), other.first_waiter()
+        return not other.size and (own is None or theirs is None or theirs.since < own.since)
 
-    def _claim(self, group: Group) -> tuple[bool, int, float]:
+    def _claim(self, group: Group) -> tuple[int, bool, float]:
         first = group.first_waiter()
-        return bool(group.size), self._held[group.account_id], first.since if first else 0.0
+        return self._held[group.account_id], bool(group.size), first.since if first else 0.0
 
 
 def _by_memory() -> int:
