@@ -13,8 +13,9 @@ INLINE, ATTACHED = range(2)
 _stolen = []
 
 
-def _frame(kind, number, body=b"", content_type=JSON, where=INLINE, length=None):
-    header = struct.pack("!BBHIQd", kind, content_type, where, number, len(body) if length is None else length, 0.0)
+def _frame(kind, number, body=b"", content_type=JSON, where=INLINE, length=None, seconds=0.0):
+    length = len(body) if length is None else length
+    header = struct.pack("!BBHIQd", kind, content_type, where, number, length, seconds)
     return header + (body if where == INLINE else b"")
 
 
@@ -58,6 +59,18 @@ def answers_every_call(input):
     for number in range(number_of_this_call() + 1, 100000):
         link.send(_frame(DONE, number, b'"forged"'))
     time.sleep(60)
+
+
+def takes_no_time_that_is_a_number(input):
+    """An answer whose duration no sum survives."""
+    private_socket().send(_frame(DONE, number_of_this_call(), b'"first"', seconds=float("nan")))
+    return "second"
+
+
+def took_less_than_no_time(input):
+    """The same with an infinite one."""
+    private_socket().send(_frame(DONE, number_of_this_call(), b'"first"', seconds=float("-inf")))
+    return "second"
 
 
 def says_garbage(input):
