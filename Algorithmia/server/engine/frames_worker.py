@@ -30,7 +30,7 @@ from . import protocol
 from .base import Call, CallFailure, ContentType, InvalidInput, Result
 from .launch import Launch
 from .protocol import HEADER
-from .worker import DRAIN_READS, GRACE, LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
+from .worker import DRAIN_READS, LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
 
 # How long a call may run before those that were sent after it are given to others.
 _PATIENCE = 0.01
