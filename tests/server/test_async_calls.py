@@ -190,16 +190,56 @@ def test_a_call_that_no_server_survives_is_given_up(new_site: Callable[..., Site
     site = new_site()
     name = site.publish(MARKING.replace("{name}", "v"))
     request_id = site.submit(name, {"token": "a", "waits": True})
-    for attempt in (1, 2, 3):
-        wait_for(lambda attempt=attempt: len(site.marks()) == attempt)
-        assert [row["attempts"] for row in site.rows()] == [attempt]
+    for attempt in (1, 2, 5):
+        wait_for(lambda attempt=attempt: [row["attempts"] for row in site.rows()] == [attempt])
         site.server.kill()
+        if attempt == 2:
+            with site.database() as connection:
+                connection.execute("UPDATE async_calls SET attempts = 4")
         site.restart()
     site.wait_until_done()
     [(found, entry)] = site.errors(name).items()
     assert found == request_id and entry["error_type"] == "SystemError" and entry["algoversion"] == "0.1.0"
-    assert "has been given up: it was begun 3 times" in entry["error"]
-    assert len(site.marks()) == 3 and site.rows() == []
+    assert "has been given up: it was begun 5 times" in entry["error"]
+    assert site.rows() == []
+
+
+def test_the_last_attempt_of_a_call_is_made_alone(new_site: Callable[..., Site]) -> None:
+    """No account's call is given up only because it ran beside another's that brings the platform down."""
+    site = new_site()
+    others = [Manager(site.server) for _ in range(2)]
+    for account in others:
+        site.make_marks(account)
+    name = site.publish(MARKING.replace("{name}", "v"))
+    culprit = site.submit(name, {"token": "culprit", "waits": True})
+    innocent = site.submit(name, {"token": "innocent", "waits": True}, others[0])
+    young = site.submit(name, {"token": "young", "waits": True}, others[1])
+
+    def restart() -> None:
+        site.server.kill()
+        site.restart()
+        for account in others:
+            account.server = site.server
+
+    def attempts() -> dict[str, int]:
+        return {row["request_id"]: row["attempts"] for row in site.rows()}
+
+    wait_for(lambda: len(attempts()) == 3)
+    site.server.kill()
+    with site.database() as connection:
+        connection.execute("UPDATE async_calls SET attempts = 4 WHERE request_id <> ?", [young])
+    restart()
+    # While one runs that has more attempts, the others wait; then the older of them begins.
+    wait_for(lambda: attempts() == {culprit: 4, innocent: 4, young: 2} and site.marks(others[1]))
+    assert attempts() == {culprit: 4, innocent: 4, young: 2}
+    others[1].send("PUT", "/v1/data/.my/marks/go", b"x").ok
+    wait_for(lambda: attempts() == {culprit: 5, innocent: 4})
+    assert site.pending == 2
+    restart()
+    wait_for(lambda: attempts() == {innocent: 5})
+    others[0].send("PUT", "/v1/data/.my/marks/go", b"x").ok
+    site.wait_until_done()
+    assert list(site.errors(name)) == [culprit] and site.rows() == []
 
 
 def test_what_a_call_keeps_over_a_restart(new_site: Callable[..., Site]) -> None:
