@@ -400,6 +400,8 @@ class LocalPool:
             self._sessions.revoke(key)
             if worker is not None:
                 worker.kill()
+                if not worker.pid:  # nothing that could end
+                    self._processes.pop(worker, None)
             if isinstance(problem, CallFailure) or not isinstance(problem, Exception):
                 raise
             log.exception("can't start a worker")
