@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import engine_zoo
 import pytest
 from engine_zoo import Keeper, sandbox_called, wait_until, with_keeper
 
-from Algorithmia.server.engine import bubblewrap, cgroups, sandbox
+from Algorithmia.server.engine import bubblewrap, cgroups, process, sandbox
 from Algorithmia.server.engine.cgroups import Group, Groups
+from Algorithmia.server.engine.process import Process
 from Algorithmia.server.engine.sandbox import Confinement, Limits, Sandbox, Unconfined
 from Algorithmia.server.engine.worker import TIMED_OUT
 
@@ -198,6 +200,29 @@ def test_what_a_server_that_is_gone_has_left_is_removed(groups: Groups) -> None:
 
 
 # -- the watchdog ------------------------------------------------------------------------------------------------
+
+
+def test_a_watchdog_that_could_not_be_started_is_started_for_the_next_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    unconfined = Unconfined()
+    confinement = Confinement(Path("/"), {}, Path("/"), limits=Limits(memory=LIMIT))
+    begun: list[Process] = []
+
+    def start(*arguments: Any, **options: Any) -> Process:
+        begun.append(process.start(*arguments, **options))
+        return begun[-1]
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sandbox, "start", start)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="can't start new thread"):
+            unconfined.start(("/bin/sleep", "600"), confinement)
+    assert begun[0].returncode == -signal.SIGKILL
+    hog = unconfined.start((sys.executable, "-c", f"x = b'x' * {2 * LIMIT}; import time; time.sleep(600)"), confinement)
+    assert hog.wait(60) == -signal.SIGKILL and hog.why() == "memory"
+    hog.dispose()
 
 
 @pytest.mark.parametrize(

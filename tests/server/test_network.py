@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import engine_zoo
 import pytest
@@ -20,7 +22,9 @@ from test_sandbox import HEAD, serving
 from test_sandbox import ZOO as PROBES
 
 from Algorithmia.server.engine import bubblewrap, cgroups, network, sandbox
+from Algorithmia.server.engine import process as process_module
 from Algorithmia.server.engine.network import PrivateNetwork, own_addresses, resolver
+from Algorithmia.server.engine.process import Process
 from Algorithmia.server.engine.sandbox import Confinement, NoSandbox, detect
 
 ZOO = {
@@ -183,6 +187,64 @@ def test_a_network_that_cannot_be_made_fails_the_call(tmp_path: Path, monkeypatc
         assert failure.error_type == "SystemError" and "could not be given a network" in failure.message
 
     with_keeper(tmp_path, test)
+
+
+def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    confinement = Confinement(Path("/"), {"A": "b"}, Path("/"))
+    made, opened = os.memfd_create, len(os.listdir("/proc/self/fd"))
+    for enough in range(6):  # one more each time, until it starts
+        left = iter(range(enough))
+
+        def make(name: str, left: Iterator[int] = left) -> int:
+            if next(left, None) is None:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return made(name)
+
+        monkeypatch.setattr(os, "memfd_create", make)
+        try:
+            process = Keeper.sandbox.start(("/bin/true",), confinement)
+        except OSError:
+            pass
+        else:
+            assert process.wait(60) == 0
+            process.dispose()
+        assert len(os.listdir("/proc/self/fd")) == opened, enough
+    assert process.returncode == 0
+
+
+def test_a_link_that_cannot_be_made_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, opened = [os.pipe()], len(os.listdir("/proc/self/fd"))
+
+    def pipe() -> tuple[int, int]:
+        if made:
+            return made.pop()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    with pytest.raises(OSError, match="Too many"):
+        network.Link()
+    assert len(os.listdir("/proc/self/fd")) == opened - 2
+
+
+def test_a_process_without_a_thread_for_its_network_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def start(*arguments: Any, **options: Any) -> Process:
+        process = process_module.start(*arguments, **options)
+        started.append(process.pid)
+        return process
+
+    opened = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(bubblewrap, "start", start)
+        with pytest.raises(OSError, match="can't start new thread"):
+            Keeper.sandbox.start(("/bin/sleep", "600"), Confinement(Path("/"), {}, Path("/")))
+    assert len(started) == 1 and not is_running(started[0])
+    assert len(os.listdir("/proc/self/fd")) == opened
 
 
 def test_where_there_is_no_slirp4netns_the_network_is_shared(

@@ -110,6 +110,7 @@ class Bubblewrap:
             groups = give(f"algo:x:{user}:\n".encode())
             arguments = [*self._namespaces(confinement), *self._mounts(confinement)]
             descriptors = [users, groups]
+            ours = stack.enter_context(contextlib.ExitStack())
             slirp = self._slirp if confinement.network else ""
             link = None
             if slirp or confinement.listening:
@@ -117,6 +118,7 @@ class Bubblewrap:
 
                 link = network.Link()
                 stack.callback(link.handed_over)
+                ours.callback(link.close)
                 descriptors += link.theirs
                 said, waiting = map(str, link.theirs)
                 arguments += ["--info-fd", said, "--block-fd", waiting]
@@ -140,36 +142,26 @@ class Bubblewrap:
                     arguments += ["--setenv", name, value]
             descriptors.append(give(b"".join(os.fsencode(argument) + b"\0" for argument in arguments)))
             inner = limited(self._become(user) + ((_ENV, *unsafe) if unsafe else ()) + command, limits)
-            try:
-                process = start(
-                    (self.program, "--args", str(descriptors[-1]), "--", *inner),
-                    self._groups,
-                    limits.memory,
-                    confinement.limits.processes,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    cwd="/",
-                    env={},
-                    pass_fds=(*descriptors, *confinement.descriptors),
-                    close_fds=True,
-                    start_new_session=True,
-                )
-            except BaseException:
+            process = start(
+                (self.program, "--args", str(descriptors[-1]), "--", *inner),
+                self._groups,
+                limits.memory,
+                confinement.limits.processes,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env={},
+                pass_fds=(*descriptors, *confinement.descriptors),
+                close_fds=True,
+                start_new_session=True,
+            )
+            with process.or_abandoned():
                 if link is not None:
-                    link.close()
-                raise
-            if link is not None:
-                try:
                     process.attachment = network.PrivateNetwork(slirp, confinement.listening, process, link)
-                except RuntimeError as problem:  # no more threads
-                    process.end()
-                    process.wait()
-                    process.dispose()
-                    link.close()
-                    raise OSError(str(problem)) from None
-        if self._groups is None:
-            self._watchdog.watch(process, limits.memory, "", 0)
+                    ours.pop_all()  # are its own from now on
+                if self._groups is None:
+                    self._watchdog.watch(process, limits.memory, "", 0)
         return process
 
     def status(self, returncode: int) -> int:

@@ -61,7 +61,12 @@ class Link:
 
     def __init__(self) -> None:
         self._info, self._their_info = os.pipe()
-        self._their_go, self._go = os.pipe()
+        try:
+            self._their_go, self._go = os.pipe()
+        except OSError:
+            os.close(self._info)
+            os.close(self._their_info)
+            raise
 
     @property
     def theirs(self) -> tuple[int, int]:
@@ -69,7 +74,7 @@ class Link:
         return self._their_info, self._their_go
 
     def handed_over(self) -> None:
-        """bubblewrap has been started, or can't be."""
+        """bubblewrap has been started, or can't be: close its ends."""
         os.close(self._their_info)
         os.close(self._their_go)
 
@@ -171,7 +176,10 @@ class PrivateNetwork:
         """Start it; what becomes readable when it works."""
         ready, said_ready = os.pipe()
         stack.callback(os.close, ready)
+        theirs = stack.enter_context(contextlib.ExitStack())
+        theirs.callback(os.close, said_ready)
         held, self._lifeline = os.pipe()
+        theirs.callback(os.close, held)
         descriptors = [network, said_ready, held]
         command = [self._program, "--configure", "--disable-host-loopback", f"--cidr={_NETWORK}"]
         command += ["--enable-seccomp", f"--ready-fd={said_ready}", f"--exit-fd={held}"]
@@ -183,21 +191,18 @@ class PrivateNetwork:
         command += ["--netns-type=path", f"/proc/self/fd/{network}", "tap0"]
         limits = limited(tuple(command), _LIMITS)
         group = self._process.group
-        try:
-            self._slirp = subprocess.Popen(
-                # In the process's group: what it makes slirp4netns use up is the process's.
-                limits if group is None else group.joined(limits),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={},
-                pass_fds=descriptors,
-                start_new_session=True,
-            )
-        finally:
-            os.close(held)
-            os.close(said_ready)
+        self._slirp = subprocess.Popen(
+            # In the process's group: what it makes slirp4netns use up is the process's.
+            limits if group is None else group.joined(limits),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+        theirs.close()
         return ready
 
     def _furnish(self, network: int) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
 from . import memory
@@ -64,6 +65,19 @@ class Process(subprocess.Popen[bytes]):
             with contextlib.suppress(OSError):
                 # The group: a sandbox that is still being made has processes that don't end with its first.
                 os.killpg(self.pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def or_abandoned(self) -> Iterator[None]:
+        """Nobody would know of the process if the block fails: it has gone then. OSError says that threads ran out."""
+        try:
+            yield
+        except BaseException as problem:
+            self.end()
+            self.wait()
+            self.dispose()
+            if isinstance(problem, RuntimeError):  # of `Thread.start`
+                raise OSError(str(problem)) from None
+            raise
 
     def dispose(self) -> None:
         """End and remove whatever is left of it. Blocks."""

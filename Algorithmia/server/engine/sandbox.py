@@ -171,7 +171,8 @@ class Unconfined:
             close_fds=True,
             start_new_session=True,
         )
-        self._watchdog.watch(process, 0 if self._groups else limits.memory, str(confinement.scratch), scratch)
+        with process.or_abandoned():
+            self._watchdog.watch(process, 0 if self._groups else limits.memory, str(confinement.scratch), scratch)
         return process
 
     def status(self, returncode: int) -> int:

@@ -42,14 +42,14 @@ class Watchdog:
 
     def watch(self, process: Process, memory: int, directory: str, scratch: int) -> None:
         """End `process` when it and its descendants use more than so much `memory`, or `directory` holds more than
-        `scratch`; 0 is no limit."""
+        `scratch`; 0 is no limit. Raises RuntimeError if there are no threads for that."""
         if not memory and not scratch:
             return
         with self._lock:
-            self._watched.append(_Watched(process, memory, directory, scratch))
             if not self._is_running:
-                self._is_running = True
                 threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+                self._is_running = True
+            self._watched.append(_Watched(process, memory, directory, scratch))
 
     def _run(self) -> None:
         pause = threading.Event()
