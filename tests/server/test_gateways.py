@@ -5,6 +5,7 @@ What is the same is tested by the same tests: those imported here find a platfor
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -49,6 +50,9 @@ from test_lifecycle import (  # noqa: F401
     test_shutdown_tells_the_calls_that_it_ends,
     test_workers_end_when_the_platform_is_killed,
 )
+
+from Algorithmia.server.gateway.supervisor import Gateways
+from Algorithmia.server.settings import Settings
 
 MIB = 1024 * 1024
 FLAGS = ("--gateways", "2")
@@ -386,3 +390,33 @@ def test_connections_to_nobody_are_not_kept(server: Server) -> None:
         assert connection.getresponse().read()
         assert connection.sock is None
     connection.close()
+
+
+def test_whatever_ends_a_gateway_there_is_a_next_one(caplog: pytest.LogCaptureFixture) -> None:
+    class Stumbling(Gateways):
+        """Whose first gateway ends, and whose second one can't even be started for a reason that nobody thought of."""
+
+        runs = 0
+
+        async def _run(self, started: asyncio.Future[None]) -> int:
+            self.runs += 1
+            if self.runs == 1:
+                started.set_result(None)
+                return 1
+            if self.runs == 2:
+                raise RuntimeError("nobody thought of it")
+            await self._stopping.wait()
+            return 0
+
+    async def test() -> None:
+        async def application(*_: Any) -> None: ...
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            gateways = Stumbling(Settings(gateways=1), listener, application, set())
+            await gateways.start()
+            while gateways.runs < 3:
+                await asyncio.sleep(0.01)
+            await gateways.stop()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+    assert "nobody thought of it" in caplog.text

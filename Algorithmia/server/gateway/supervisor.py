@@ -105,6 +105,9 @@ class Gateways:
                 ended = f"status {await self._run(started)}"
             except OSError as problem:  # no process to be had, for instance
                 ended = str(problem)
+            except Exception as problem:  # whatever it is, there has to be a next one
+                log.exception("a gateway can't be kept")
+                ended = repr(problem)
             if self._stopping.is_set():
                 return
             if not started.done():
