@@ -17,7 +17,7 @@ from typing import Any
 
 import engine_zoo
 import pytest
-from engine_zoo import Keeper, is_running, sandbox_called, wait_until, with_keeper
+from engine_zoo import Keeper, is_running, processes_with, sandbox_called, wait_until, with_keeper
 from test_sandbox import HEAD, serving
 from test_sandbox import ZOO as PROBES
 
@@ -164,6 +164,29 @@ def test_it_does_not_outlive_a_server_that_is_killed() -> None:
         groups.sweep()
 
 
+@pytest.mark.parametrize("moment", ["child", "go_on"])
+def test_nothing_goes_on_without_a_server_that_is_killed_while_the_network_is_made(moment: str) -> None:
+    if not Keeper.sandbox._filter.program:
+        pytest.skip("there is no filter of system calls, which it takes")
+    mark = f"600{os.getpid()}.{len(moment)}"
+    script = (
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "from Algorithmia.server.engine import network\n"
+        "from Algorithmia.server.engine.sandbox import Confinement, detect\n"
+        "sandbox = detect('require')\n"
+        f"network.Link.{moment} = lambda *_: os.kill(os.getpid(), 9)\n"
+        f"sandbox.start(('/bin/sleep', '{mark}'), Confinement(Path('/'), {{}}, Path('/')))\n"
+        "time.sleep(60)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    # No process began after the first look that finds none: each is made by another one that has the mark, too.
+    assert wait_until(lambda: not processes_with(mark), 20)
+    if groups := cgroups.find():
+        groups.sweep()
+
+
 def test_builds_reach_nothing_of_the_machine_either(tmp_path: Path) -> None:
     with listening() as port:
         script = (
@@ -222,7 +245,7 @@ def test_a_link_that_cannot_be_made_leaves_nothing_open(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "pipe", pipe)
     with pytest.raises(OSError, match="Too many"):
-        network.Link()
+        network.Link(b"")
     assert len(os.listdir("/proc/self/fd")) == opened - 2
 
 

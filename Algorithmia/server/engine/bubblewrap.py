@@ -116,12 +116,11 @@ class Bubblewrap:
             if slirp or confinement.listening:
                 from . import network
 
-                link = network.Link()
+                link = network.Link(self._filter.program)
                 stack.callback(link.handed_over)
                 ours.callback(link.close)
                 descriptors += link.theirs
-                said, waiting = map(str, link.theirs)
-                arguments += ["--info-fd", said, "--block-fd", waiting]
+                arguments += link.arguments
             if slirp:
                 descriptors.append(give(network.resolver()))
                 arguments += ["--perms", "0644", "--ro-bind-data", str(descriptors[-1]), "/etc/resolv.conf"]
@@ -130,7 +129,7 @@ class Bubblewrap:
             for descriptor, path in ((users, "/etc/passwd"), (groups, "/etc/group")):
                 arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
             arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(confinement.directory)]
-            if self._filter.program:
+            if link is None and self._filter.program:
                 descriptors.append(give(self._filter.program))
                 arguments += ["--seccomp", str(descriptors[-1])]
             # Through a file, so that no variable's value is ever on a command line, nor in bwrap's own environment.

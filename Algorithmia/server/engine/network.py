@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import logging
 import os
@@ -57,29 +58,50 @@ def resolver(path: str = "/etc/resolv.conf") -> bytes:
 
 
 class Link:
-    """The descriptors by which bubblewrap says which process it has made, and is told to go on with it."""
+    """The descriptors by which bubblewrap says which process it has made, and is told to go on with it.
 
-    def __init__(self) -> None:
-        self._info, self._their_info = os.pipe()
-        try:
-            self._their_go, self._go = os.pipe()
-        except OSError:
-            os.close(self._info)
-            os.close(self._their_info)
-            raise
+    The server may be killed meanwhile, and bubblewrap isn't made for that: it ends with its parent only from a later
+    moment on. If it couldn't say what it has made, that would wait for it for good; and the end of what it waits for is
+    its sign to go on. So it holds both ends of the pipe in which it says it; and the filter of system calls comes
+    with the sign, since without the one that it was promised it ends.
+    """
+
+    def __init__(self, program: bytes) -> None:
+        """
+        program  the filter; empty if there is none
+        """
+        self._go_on = b"1" + program
+        with contextlib.ExitStack() as opened:
+
+            def keep(descriptor: int) -> int:
+                opened.callback(os.close, descriptor)
+                return descriptor
+
+            self._info, writing = map(keep, os.pipe())
+            self._their_info = keep(os.open(f"/proc/self/fd/{writing}", os.O_RDWR))
+            self._their_go, self._go = map(keep, os.pipe())
+            self._their_filter = keep(os.dup(self._their_go)) if program else -1
+            opened.pop_all()
+        os.close(writing)
 
     @property
-    def theirs(self) -> tuple[int, int]:
-        """What bubblewrap must inherit, as ``--info-fd`` and ``--block-fd``."""
-        return self._their_info, self._their_go
+    def theirs(self) -> tuple[int, ...]:
+        """What bubblewrap must inherit."""
+        return (self._their_info, self._their_go, self._their_filter)[: 2 if self._their_filter < 0 else 3]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What tells bubblewrap of them."""
+        names = ("--info-fd", "--block-fd", "--seccomp")
+        return tuple(itertools.chain(*zip(names, map(str, self.theirs), strict=False)))
 
     def handed_over(self) -> None:
         """bubblewrap has been started, or can't be: close its ends."""
-        os.close(self._their_info)
-        os.close(self._their_go)
+        for descriptor in self.theirs:
+            os.close(descriptor)
 
     def close(self) -> None:
-        """Close our ends, which has bubblewrap go on if it still waits."""
+        """Close our ends. If bubblewrap still waits it ends, or if there is no filter goes on."""
         os.close(self._info)
         os.close(self._go)
 
@@ -106,7 +128,7 @@ class Link:
     def go_on(self) -> None:
         """Have bubblewrap go on."""
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._go, b"1")
+            os.write(self._go, self._go_on)
 
 
 class PrivateNetwork:
