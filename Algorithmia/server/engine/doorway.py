@@ -61,25 +61,26 @@ class Doorway:
 
     def __init__(self, adopt: Adopt) -> None:
         self._adopt = adopt
-        self._ours, self._theirs = socket.socketpair()
-        self._ours.setblocking(False)
+        # On which the launcher hands the socket over, if there is one.
+        self._ours: socket.socket | None = None
+        self._theirs: socket.socket | None = None
         self._adopting: asyncio.Task[None] | None = None
         self._adopted: Adopted | None = None
         self._loop = asyncio.get_running_loop()
         self._is_open = False
         self._is_closed = False
 
-    @property
-    def descriptor(self) -> int:
-        """What the launcher must inherit."""
-        return self._theirs.fileno()
-
-    def command(self, command: tuple[str, ...], address: str) -> tuple[str, ...]:
-        """`command`, after the launcher has listened at `address`."""
-        return (*_COMMAND, str(self.descriptor), str(port_of(address)), *command)
+    def command(self, command: tuple[str, ...], address: str) -> tuple[tuple[str, ...], int]:
+        """`command`, after the launcher has listened at `address`; the descriptor that this must inherit."""
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        descriptor = self._theirs.fileno()
+        return (*_COMMAND, str(descriptor), str(port_of(address)), *command), descriptor
 
     def open(self) -> None:
         """The process has been started: serve its socket once it comes."""
+        if self._ours is None or self._theirs is None:
+            return
         self._theirs.close()
         self._is_open = True
         self._loop.add_reader(self._ours, self._receive)
@@ -95,7 +96,8 @@ class Doorway:
         """Serve no more."""
         self._is_closed = True
         self._stop_listening()
-        self._theirs.close()
+        if self._theirs is not None:
+            self._theirs.close()
         if self._adopting is not None:
             self._adopting.cancel()
         if self._adopted is not None:
@@ -103,12 +105,15 @@ class Doorway:
             self._adopted = None
 
     def _stop_listening(self) -> None:
+        if self._ours is None:
+            return
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._ours)
         self._ours.close()
 
     def _receive(self) -> None:
+        assert self._ours is not None
         try:
             _, descriptors, _, _ = socket.recv_fds(self._ours, 16, 4)
         except BlockingIOError:

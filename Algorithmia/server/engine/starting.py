@@ -16,7 +16,9 @@ from .frames_worker import FramesWorker
 from .launch import prepare
 from .sandbox import Sandbox
 from .stdio_worker import StdioWorker
-from .worker import Worker
+from .worker import Worker, disposal
+
+_PATIENCE = 5.0  # for what workers that have ended leave to be removed
 
 
 class Sessions(Protocol):
@@ -60,5 +62,6 @@ class Starter:
 
     def clean(self) -> None:
         """Remove everything that workers had. Blocks."""
+        disposal.wait(_PATIENCE)
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -24,6 +24,7 @@ from typing import Any
 from ..settings import MIB
 from . import memory
 from .base import Call, CallFailure, Result
+from .disposal import Disposal
 from .doorway import Doorway, port_of
 from .launch import Launch
 from .process import Process
@@ -40,6 +41,9 @@ GRACE = 3.0
 LAST_CHANCE = 1.0
 # Error messages and traces come on top of the largest result.
 SLACK = 8 * 1024 * 1024
+
+# Of all workers: what they had is being removed.
+disposal = Disposal(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +318,8 @@ class Worker(ABC):
                 if launch.sandbox.listens:
                     listening = (port_of(address), doorway.take)
                 else:
-                    command = doorway.command(command, address)
-                    descriptors += (doorway.descriptor,)
+                    command, inherited = doorway.command(command, address)
+                    descriptors += (inherited,)
             confinement = replace(launch.confinement, descriptors=descriptors, listening=listening)
             self._process = launch.sandbox.start(command, confinement, link.stdin, writing, writing)
             for_us.pop_all()
@@ -386,15 +390,19 @@ class Worker(ABC):
 
     def _remove_directory(self) -> None:
         def remove() -> None:
-            if self._process is not None:
-                self._process.dispose()
-            shutil.rmtree(self.launch.directory, ignore_errors=True)
+            try:
+                if self._process is not None:
+                    self._process.dispose()
+                shutil.rmtree(self.launch.directory, ignore_errors=True)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has closed
+                    self._loop.call_soon_threadsafe(done)
 
-        def done(_: Any) -> None:
+        def done() -> None:
             if not self.ended.done():
                 self.ended.set_result(None)
 
-        self._loop.run_in_executor(None, remove).add_done_callback(done)
+        disposal.do(remove)
 
 
 def exit_failure(status: int, stdout: str) -> CallFailure:
