@@ -31,6 +31,17 @@ ZOO = {
     "asks": PROBES["asks"],
     "connects": PROBES["connects"],
     "resolves": "def apply(host): return open('/etc/resolv.conf').read(), attempt(socket.getaddrinfo, host, 80)",
+    "binds": (
+        "def send(kind, host, port):\n"
+        "    with socket.socket(socket.AF_INET, kind) as s:\n"
+        "        s.settimeout(0.2)\n"
+        "        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'tap0')\n"
+        "        s.connect((host, port))\n"
+        "        s.send(b'x')\n"
+        "def apply(targets):\n"
+        "    kinds = socket.SOCK_STREAM, socket.SOCK_DGRAM\n"
+        "    return [attempt(send, kind, *target) for target in targets for kind in kinds]"
+    ),
     "ip": (
         "def apply(input):\n"
         "    import fcntl, struct\n"
@@ -88,6 +99,29 @@ def test_an_algorithm_reaches_the_platform_and_nothing_else_of_the_machine(tmp_p
                 assert set(outcome) <= {"ECONNREFUSED", "ENETUNREACH"}
         metadata = ["169.254.169.254", "169.254.0.1", "192.0.0.192", "100.100.100.200", "168.63.129.16"]
         assert await keeper("connects", [[host, 80] for host in metadata]) == ["EACCES"] * len(metadata)
+
+    with_keeper(tmp_path, test)
+
+
+def test_a_socket_bound_to_the_device_does_not_either(tmp_path: Path) -> None:
+    """To whom routes mean less, and the namespace's own loopback nothing."""
+
+    async def test(keeper: Keeper) -> None:
+        own = [address.partition("/")[0] for address in own_addresses()]
+        with contextlib.ExitStack() as stack:
+            local, everywhere = (stack.enter_context(listening(host)) for host in ("127.0.0.1", "0.0.0.0"))  # noqa: S104
+            datagrams = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            datagrams.bind(("0.0.0.0", 0))  # noqa: S104
+            port = datagrams.getsockname()[1]
+            targets = [("127.0.0.1", local)]
+            for host in ("127.0.0.1", "127.9.9.9", "198.51.100.2", "198.51.100.3", *own):
+                targets += [(host, everywhere), (host, port)]
+            await keeper("binds", targets)
+            # An answer to what was sent last: what came before has arrived where it could.
+            assert set(await keeper("connects", [["198.51.100.2", everywhere]])) <= {"ECONNREFUSED", "ENETUNREACH"}
+            datagrams.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                datagrams.recv(1)
 
     with_keeper(tmp_path, test)
 

@@ -35,6 +35,9 @@ log = logging.getLogger("algorithmia.engine")
 _NETWORK, _DNS = "198.51.100.0/24", "198.51.100.3"
 # Where clouds tell machines who they are: link-local addresses, and those of Oracle, Alibaba and Azure.
 _METADATA = ("169.254.0.0/16", "192.0.0.192/32", "100.100.100.200/32", "168.63.129.16/32")
+# A socket may be bound to slirp4netns's device, which takes no rights: what it sends to the loopback's addresses would
+# leave by the default route, and arrive at the machine's. All others find the loopback in another table first.
+_LOOPBACK = "127.0.0.0/8"
 
 Listening = tuple[int, Callable[[socket.socket], None]]
 
@@ -251,7 +254,7 @@ def _close_off(network: int, user: int) -> None:
 
 
 def _closed() -> tuple[str, ...]:
-    return (*_METADATA, *own_addresses())
+    return (_LOOPBACK, *_METADATA, *own_addresses())
 
 
 def own_addresses(path: str = "/proc/net/fib_trie") -> Iterator[str]:
