@@ -85,6 +85,11 @@ class Authenticator:
             raise NotAuthenticated("this session key is valid only while its algorithm runs a call")
         return identity
 
+    def is_session(self, header: str) -> bool:
+        """Whether the Authorization `header` has the key of an algorithm that runs a call."""
+        session = self.sessions.find(key_digest(_key_of(header)))
+        return session is not None and session.present() is not None
+
     async def _look_up(self, key: str, digest: str) -> Identity:
         generation = self._generation
         identity = await run_in_threadpool(self.accounts.find_identity, key)

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 MAX_HEAD_BYTES = 64 * 1024
 _LONGEST_PAUSE = 10.0
@@ -133,13 +134,18 @@ def uvicorn_options(shutdown_timeout: float) -> dict[str, Any]:
     }
 
 
-def adopter(server: uvicorn.Server) -> Callable[[socket.socket], Awaitable[asyncio.Server]]:
-    """A function that has `server`, which runs, answer what comes to one more listening socket until that is closed."""
+def adopter(
+    server: uvicorn.Server, state: ServerState | None = None
+) -> Callable[[socket.socket], Awaitable[asyncio.Server]]:
+    """A function that has `server`, which runs, answer what comes to one more listening socket until that is closed.
+
+    state  keeps the connections, for which `server` then doesn't wait when it ends; nor does it close them
+    """
 
     def connection() -> asyncio.Protocol:
         config = server.config
         made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
-            config=config, server_state=server.server_state, app_state=server.lifespan.state
+            config=config, server_state=state or server.server_state, app_state=server.lifespan.state
         )
         return made
 

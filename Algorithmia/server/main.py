@@ -161,6 +161,7 @@ async def _run(
     runtime: Path,
 ) -> None:
     import uvicorn
+    from uvicorn.server import ServerState
 
     from .connections import adopter, allow_many_connections, close_stalled, uvicorn_options
     from .platform import create_application
@@ -193,6 +194,14 @@ async def _run(
             platform.invoker.begin_shutdown()
             platform.git_bridge.begin_shutdown()
             platform.builds.begin_shutdown()
+            # `inner` stays open in any case. With no call to finish, connections are refused: clients start a platform
+            # of their own then.
+            if inner is None and platform.invoker.has_calls:
+                from .last_requests import LastRequests
+
+                last = LastRequests(application, platform.authenticator.is_session, options)
+                platform.on_drained = last.close
+                await last.open(listener)
             if gateways is not None:
                 self.config.timeout_graceful_shutdown = int(await gateways.stop())
             await super().shutdown(sockets)
@@ -217,11 +226,14 @@ async def _run(
         inner_server = uvicorn.Server(uvicorn.Config(application, lifespan="off", **options))
         inner_server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
         tasks.append(asyncio.create_task(inner_server.serve(sockets=[inner])))
-    platform.engine.adopt = adopter(server if inner is None else inner_server)
+    # Algorithms keep their connections while the server waits for those of callers.
+    of_workers = ServerState()
+    platform.engine.adopt = adopter(server, of_workers)
     if settings.background and settings.idle_timeout > 0:
         tasks.append(asyncio.create_task(_stop_when_idle(server, platform)))
     if settings.request_timeout > 0:
-        tasks.append(asyncio.create_task(close_stalled(server.server_state.connections, settings.request_timeout)))
+        for state in (server.server_state, of_workers):
+            tasks.append(asyncio.create_task(close_stalled(state.connections, settings.request_timeout)))
     try:
         await server.serve(sockets=[listener] if gateways is None else [])
     except SystemExit:

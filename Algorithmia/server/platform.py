@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from .app import Application, Route
@@ -132,6 +133,8 @@ class Platform:
         self.invoker.first_use = FirstUse(self.algorithms.again, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record
         self.known_calls: KnownCalls | None = None  # of the application over this platform
+        # Done once no call runs any more, while everything is still there.
+        self.on_drained: Callable[[], Awaitable[None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def prepare(self) -> None:
@@ -167,6 +170,8 @@ class Platform:
 
     async def close(self) -> None:
         await self.invoker.drain()
+        if self.on_drained is not None:
+            await self.on_drained()
         await self.async_calls.drain()
         self.repositories.git.close()
         await self.builds.close()

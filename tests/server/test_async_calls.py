@@ -61,6 +61,29 @@ def apply(input):
         time.sleep(0.1)
 """
 
+# Goes on once the platform is being stopped, and asks it for two things then.
+LATE = """
+import Algorithmia, os, time, urllib.error, urllib.request
+def apply(input):
+    client = Algorithmia.client()
+    client.file('data://.my/marks/' + input['token']).put('x')
+    while True:
+        try:
+            urllib.request.urlopen(os.environ['ALGORITHMIA_API'] + '/health').close()
+        except urllib.error.HTTPError as problem:
+            if problem.code != 503:
+                raise
+            break
+        time.sleep(0.05)
+    if input['then'] == 'fail':
+        raise ValueError('of its own accord')
+    if input['then'] == 'exit':
+        os._exit(3)
+    client = Algorithmia.client()
+    client.file('data://.my/marks/%s.late' % input['token']).put('x')
+    return client.algo('util/Echo').pipe(input['token']).result
+"""
+
 
 class Site:
     """A platform that is started again and again, and an account with a collection for marks."""
@@ -184,6 +207,29 @@ def test_a_call_that_outlives_shutdown_runs_at_the_next_start(new_site: Callable
     site.go()
     site.wait_until_done()
     assert site.rows() == [] and site.errors(name) == {}
+
+
+# In a sandbox, workers may have a way of their own to the platform.
+@pytest.mark.parametrize("flags", ["--sandbox auto", "--sandbox off", "--sandbox off --gateways 1"])
+def test_algorithms_reach_the_platform_while_it_stops(new_site: Callable[..., Site], flags: str) -> None:
+    """Calls in flight end as they would have; what fails by itself is not run again, what was killed is."""
+    site = new_site(*flags.split())
+    name = site.publish(LATE)
+    kinds = ("well", "fail", "exit")
+    ids = {kind: site.submit(name, {"token": kind, "then": kind}) for kind in kinds}
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(site.me.call, f"{site.me.name}/{name}", {"token": "sync", "then": "well"})
+        wait_for(lambda: set(site.marks()) == {*kinds, "sync"})
+        assert site.server.stop() == 0
+        assert waiting.result().ok["result"] == "sync"
+    assert [(row["request_id"], row["attempts"]) for row in site.rows()] == [(ids["exit"], 0)]
+    assert "Traceback" not in site.server.log()
+    site.restart()
+    assert set(site.marks()) == {*kinds, "sync", "sync.late", "well.late"}
+    [(failed, entry)] = site.errors(name).items()
+    assert failed == ids["fail"] and "of its own accord" in entry["error"]
+    wait_for(lambda: [row["attempts"] for row in site.rows()] == [1])
+    site.server.kill()
 
 
 def test_a_call_that_no_server_survives_is_given_up(new_site: Callable[..., Site]) -> None:

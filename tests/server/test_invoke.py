@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -276,16 +278,19 @@ def rows(world: World) -> list[Any]:
 
 
 class FakeEngine:
-    """Answers with `outcome`; holds calls until `gate` opens; keeps what it was asked."""
+    """Answers with `outcome`; holds calls until `gate` opens; keeps what it was asked. Or it does as `behaviour`."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.outcome: Any = Result("json", b"1", 0.5, "printed")
+        self.behaviour: Callable[[Call], Awaitable[Result]] | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def call(self, call: Call) -> Result:
         self.calls.append(call)
+        if self.behaviour is not None:
+            return await self.behaviour(call)
         await self.gate.wait()
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -588,6 +593,59 @@ def test_void_failures_are_in_the_list_of_errors(world: World) -> None:
             ("req-1", "InputError", "bad"),
             ("req-2", "SystemError", "internal server error"),
         }
+
+    at_desk(world, test)
+
+
+def test_what_fails_while_the_platform_stops(world: World) -> None:
+    """Only what the stop may be the reason for runs again: not an algorithm's own failure."""
+
+    async def test(desk: Desk) -> None:
+        outcomes = (
+            CallFailure("boom"),
+            CallFailure("too long", "TimeoutError"),
+            InvalidInput("bad"),
+            CallFailure("no worker", "SystemError"),
+            CallFailure("exited with code -15", "SystemExit"),
+            Unavailable("no builds any more"),
+        )
+        desk.invoker.begin_shutdown()
+        for number, outcome in enumerate(outcomes):
+            desk.engine.outcome = outcome
+            await desk.call(world.author, output="void", request_id=f"req-{number}")
+            await asyncio.wait(desk.invoker._background)
+
+        async def fail_after(childs: Any, call: Call) -> Result:
+            if call.request_id == "child":
+                if isinstance(childs, Exception):
+                    raise childs
+                return Result("json", b"1", 0.5, "")
+            await desk.engine.gate.wait()
+            with contextlib.suppress(Unavailable):
+                await desk.call(call.session, request_id="child")
+            raise CallFailure("boom")
+
+        # An algorithm may call others to the end; it is not its fault if they can't be called.
+        for name, childs in (("refused", Unavailable("no builds any more")), ("served", "")):
+            desk.engine.gate.clear()
+            desk.engine.behaviour = functools.partial(fail_after, childs)
+            await desk.call(world.author, output="void", request_id=f"req-{name}")
+            running = tuple(desk.invoker._background)
+            if name == "served":
+                draining = asyncio.create_task(desk.invoker.drain())
+                await asyncio.sleep(0)
+                with pytest.raises(Unavailable):
+                    await desk.call(world.author)
+            desk.engine.gate.set()
+            await asyncio.wait(running)
+        assert [call.request_id for call in desk.engine.calls].count("child") == 2
+        await draining
+        await desk.async_calls.drain()
+        with world.database.read() as connection:
+            left = {row.request_id: row.attempts for row in connection.execute(sa.select(schema.async_calls))}
+            failed = {row.request_id for row in connection.execute(sa.select(schema.call_errors))}
+        assert left == dict.fromkeys(("req-3", "req-4", "req-5", "req-refused"), 0)
+        assert failed == {"req-0", "req-1", "req-2", "req-served"}
 
     at_desk(world, test)
 

@@ -12,13 +12,14 @@ from ..app import Route, json_response, platform_of
 
 
 async def health(request: Request) -> Response:
-    """The state of the platform. It's answered only once everything has started."""
+    """The state of the platform. It's answered only once everything has started; 503 from when it is to stop."""
     platform = platform_of(request)
     engine = platform.engine.status()
     activity = platform.activity
+    is_ending = platform.invoker.is_ending
     return json_response(
         {
-            "status": "ok",
+            "status": "stopping" if is_ending else "ok",
             "version": __version__,
             "address": platform.address,
             "uptime": round(time.time() - activity.started_at, 3),
@@ -29,6 +30,7 @@ async def health(request: Request) -> Response:
             "memory": engine.get("memory", "unlimited"),
             "network": engine.get("network", "shared"),
         },
+        503 if is_ending else 200,
         headers={"Cache-Control": "no-store"},
     )
 

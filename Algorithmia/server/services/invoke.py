@@ -32,6 +32,9 @@ log = logging.getLogger("algorithmia.calls")
 # that it calls. Managing algorithms is nothing that a call implies.
 _SESSION_PERMISSIONS = KeyPermissions(True, True, True, True, False, None, ("algo://*",))
 
+# How a call fails whose process ends while the platform is stopped, which may be why: a signal for all processes.
+_ENDED_FROM_OUTSIDE = frozenset({"SystemError", "SystemExit"})
+
 _DENIED = "Caller is not authorized to perform the operation"
 
 
@@ -46,15 +49,19 @@ class CallDepthLimit(ApiProblem):
 
 
 class _Tree:
-    """One call from outside and the calls below it."""
+    """One call from outside and the calls below it.
 
-    __slots__ = ("account_id", "active", "children", "session_id")
+    was_refused  whether one of them could not be made because the platform is about to stop
+    """
+
+    __slots__ = ("account_id", "active", "children", "session_id", "was_refused")
 
     def __init__(self, account_id: str, session_id: str) -> None:
         self.account_id = account_id
         self.session_id = session_id
         self.active = 0
         self.children = 0
+        self.was_refused = False
 
 
 class Invoker:
@@ -83,6 +90,11 @@ class Invoker:
     def is_busy(self) -> bool:
         """Whether anything runs that no open request stands for."""
         return bool(self._background)
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether any call runs."""
+        return bool(self._trees)
 
     @property
     def is_ending(self) -> bool:
@@ -168,6 +180,9 @@ class Invoker:
             return call_documents.accepted(request_id)
         try:
             result: Result | None = await self._run(call, resolved, identity, notes)
+        except Unavailable:
+            tree.was_refused = True
+            raise
         except InvalidInput as problem:
             raise _invalid(problem) from None
         except CallFailure as problem:
@@ -275,7 +290,7 @@ class Invoker:
             log.info("unattended call", extra={"request_id": call.request_id, **notes})
         if failure is None:
             self._async_calls.ended(call.request_id)
-        elif self.is_ending:  # that may be the reason: what the algorithm asks of the platform is refused by now
+        elif self.is_ending and (tree.was_refused or failure.error_type in _ENDED_FROM_OUTSIDE):
             self._async_calls.left(call.request_id)
         else:
             self._async_calls.failed(call, resolved, failure)
@@ -291,9 +306,9 @@ class Invoker:
 
         Raises Unavailable, TooManyRequests, ChildCallLimit, CallDepthLimit, NotAuthenticated.
         """
-        if self._is_draining:
-            raise Unavailable("the platform is shutting down")
         if identity.call is None:
+            if self._is_draining:
+                raise Unavailable("the platform is shutting down")
             running = self._in_flight.get(identity.account.id, 0)
             limit = self._settings.max_concurrent_calls
             if running >= limit:
