@@ -5,6 +5,7 @@ environment variable ALGORITHMIA_TEST_SERVER_PYTHON names an interpreter that ha
 """
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,10 @@ import Algorithmia
 from Algorithmia import config
 
 _counter = itertools.count(1)
+
+# Shells have what runs in the background ignore interrupts, and its children inherit that; some tests interrupt them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items):
     """Mark tests by their folder, so that ``-m sdk`` and the like need no typing in the files."""
     for item in items:
