@@ -21,6 +21,8 @@ _counter = itertools.count(1)
 # Shells have what runs in the background ignore interrupts, and its children inherit that; some tests interrupt them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
     """Mark tests by their folder, so that ``-m sdk`` and the like need no typing in the files."""
     for item in items:
