@@ -3,8 +3,8 @@
 ``faults``, ``lifecycle-faults``, ``storm``, ``load``, ``cold`` and ``chaos`` are no ratios and run only when named: the
 first two kill the server ``--rounds`` times, the third sends 200 pushes, publications and calls at once, ``load`` keeps
 1,000 calls in flight, ``cold`` calls 200 algorithms that have no process, ``chaos`` kills workers and the server during
-``--calls`` calls; all print counts. Each other case compares us with a reference in the same run. Exit status 0: all ran
-(targets met or not); 1: some failed to run; with --strict, also 1 for a missed target.
+``--calls`` calls; all print counts. Each other case compares us with a reference in the same run. Exit status 0: all
+ran (targets met or not); 1: some failed to run; with --strict, also 1 for a missed target.
 """
 
 from __future__ import annotations
