@@ -127,6 +127,7 @@ class Site:
             connectors=self.connectors,
             stores=self.stores,
             async_calls=SimpleNamespace(pending=0),
+            invoker=SimpleNamespace(is_ending=False),
             engine=SimpleNamespace(status=lambda: {"workers": 0, "busy": 0, "sandbox": "none"}),
         )
         modules = (data, accounts, health, insights, metrics)
