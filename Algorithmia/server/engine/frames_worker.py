@@ -35,6 +35,8 @@ from .worker import DRAIN_READS, LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack,
 # How long a call may run before those that were sent after it are given to others.
 _PATIENCE = 0.01
 _MOST_READS = 64
+# A number: as the flags that they are, putting them together takes longer than all else that is done with a frame.
+_CUT_OFF = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 
 
 class _Failure(msgspec.Struct):
@@ -311,7 +313,7 @@ class FramesWorker(Worker):
 
     def _body(self, size: int, flags: int, attached: list[int]) -> bytes | None:
         """The body of the packet in the buffer; None if it isn't one that a worker may send."""
-        if size < HEADER.size or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if size < HEADER.size or flags & _CUT_OFF:
             return None
         _, _, where, _, length, _ = HEADER.unpack_from(self._buffer)
         if where == protocol.INLINE and not attached:

@@ -61,6 +61,7 @@ class LocalPool:
         self._limit = max(1, settings.max_workers)
         self._room = Room(settings.max_processes, self._limit)
         self._is_feeding = False
+        self._loop: asyncio.AbstractEventLoop
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -77,14 +78,16 @@ class LocalPool:
 
     async def start(self) -> None:
         """Make ready to take calls: remove what an earlier server left, begin to retire idle workers."""
-        await asyncio.get_running_loop().run_in_executor(None, self.starter.clean)
+        # Kept: to ask for it is a system call, which is much of what a short call takes here.
+        self._loop = asyncio.get_running_loop()
+        await self._loop.run_in_executor(None, self.starter.clean)
         self._sweep()
 
     async def call(self, call: Call) -> Result:
         """Run `call`; see `Engine.call`."""
         if self._is_closed:
             raise CallFailure("the platform is shutting down", "SystemError")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         deadline = loop.time() + call.timeout
         group = self._group(call.build, call.session)
         while True:
@@ -186,7 +189,7 @@ class LocalPool:
         while group.idle:
             worker = group.idle.pop()
             if worker.is_alive:
-                now = asyncio.get_running_loop().time()
+                now = self._loop.time()
                 if now - worker.idle_since > _PAUSE:
                     worker.since = now
                 return worker
@@ -194,7 +197,7 @@ class LocalPool:
         return None
 
     async def _wait(self, group: Group, call: Call, deadline: float) -> Worker:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         waiter = Waiter(call, loop.create_future())
         if group.is_backing_off and (waiter.is_child or not group.workers):
             raise again(group.failure)
@@ -240,7 +243,7 @@ class LocalPool:
         elif group.size > self._limit or self._room.is_exceeded:
             self._let_go(group, worker)
         else:
-            worker.idle_since = asyncio.get_running_loop().time()
+            worker.idle_since = self._loop.time()
             group.idle.append(worker)
             self._feed_soon()
 
@@ -251,7 +254,7 @@ class LocalPool:
             or worker.calls_left <= 0
             or (
                 self._room.is_short
-                and asyncio.get_running_loop().time() - worker.since >= TURN
+                and self._loop.time() - worker.since >= TURN
                 and self._room.has_better_claim(group)
             )
         )
@@ -286,7 +289,7 @@ class LocalPool:
     def _feed_soon(self) -> None:
         if self._room.is_short and not self._is_feeding:
             self._is_feeding = True
-            asyncio.get_running_loop().call_soon(self._feed)
+            self._loop.call_soon(self._feed)
 
     def _feed(self) -> None:
         """The machine may have room again: start workers for groups that had to wait for it."""
@@ -308,7 +311,7 @@ class LocalPool:
         """`waiter` has waited for a moment; the first worker may yet take it, if it has only just been started."""
         if waiter.future.done() or self._is_closed:
             return
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         if not group.workers and group.starting and loop.time() < latest:
             loop.call_later(_PATIENCE, self._grow_for, group, waiter, latest)
         else:
@@ -348,7 +351,7 @@ class LocalPool:
         self._reserve(group)
         # The call that asked for it: while loading, the algorithm acts for that caller.
         session = group.waiting[min(group.starting, len(group.waiting)) - 1].call.session
-        task = asyncio.get_running_loop().create_task(self._serve_waiting(group, session))
+        task = self._loop.create_task(self._serve_waiting(group, session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -410,7 +413,7 @@ class LocalPool:
         group.starting -= 1
         group.workers.add(worker)
         worker.holders = 1  # whoever started it
-        worker.since = asyncio.get_running_loop().time()
+        worker.since = self._loop.time()
         return worker, printed
 
     def _start_failed(self, group: Group, failure: CallFailure) -> None:
@@ -442,7 +445,7 @@ class LocalPool:
 
     def _sweep(self) -> None:
         """Retire workers that were idle too long or have grown large, forget groups without any; again and again."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         limit = self._settings.worker_idle_timeout
         large = _WORN * self._settings.max_memory_bytes
         now = loop.time()
