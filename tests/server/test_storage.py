@@ -80,20 +80,81 @@ def test_blob_published_between_two_looks_is_found(store: LocalBlobStore, monkey
     assert looks == [blob_id[:2], "staging", blob_id[:2]]
 
 
+def nothing(blob_id: str) -> bool:
+    return False
+
+
 def test_recovery(store: LocalBlobStore) -> None:
-    referenced, unreferenced, published, garbage = (write(store, name) for name in (b"r", b"u", b"p", b"g"))
+    referenced, unreferenced, published, garbage, begun = (write(store, name) for name in [b"x"] * 5)
     store.publish(published)
     store.publish(garbage)
     (store.staging / "notes.txt").write_text("not ours")
-    store.recover({referenced}.__contains__, [garbage, "0" * 32])
-    assert files(store) == {f"{name[:2]}/{name}" for name in (referenced, published)} | {"staging/notes.txt"}
-    store.recover({referenced}.__contains__, [garbage])
-    assert read(store, referenced) == b"r"
+    store.recover({referenced}.__contains__, {begun}.__contains__, [garbage, "0" * 32])
+    kept = {f"{name[:2]}/{name}" for name in (referenced, published)} | {"staging/notes.txt"}
+    assert files(store) == kept | {f"staging/{begun}"}
+    store.recover({referenced}.__contains__, nothing, [garbage])
+    assert files(store) == kept
+    assert read(store, referenced) == b"x"
 
 
 def test_recovery_of_a_store_that_was_never_used(store: LocalBlobStore) -> None:
-    store.recover(lambda blob_id: False, [])
+    store.recover(nothing, nothing, [])
     assert store.staging.is_dir()
+
+
+def test_suspended_blob_is_resumed(store: LocalBlobStore) -> None:
+    writer = store.create(resumable=True)
+    writer.write(b"first, ")
+    assert writer.size == 7
+    writer.suspend()
+    assert read(store, writer.id) == b"first, "
+    resumed = store.resume(writer.id)
+    assert (resumed.id, resumed.size) == (writer.id, 7)
+    resumed.write(b"then the rest")
+    assert resumed.size == 20
+    resumed.finish()
+    store.publish(writer.id)
+    assert read(store, writer.id) == b"first, then the rest"
+    with pytest.raises(FileNotFoundError):
+        store.resume(writer.id)
+    with pytest.raises(FileNotFoundError):
+        store.resume("0" * 32)
+
+
+def test_resumed_blob_that_is_given_up_leaves_nothing(store: LocalBlobStore) -> None:
+    writer = store.create(resumable=True)
+    writer.write(b"x")
+    writer.suspend()
+    writer.suspend()
+    store.resume(writer.id).abort()
+    assert files(store) == set()
+
+
+def test_many_at_once(store: LocalBlobStore) -> None:
+    contents = [b"content %d" % number for number in range(300)] + [b""]
+    ids = store.create_many(contents)
+    assert len(set(ids)) == 301
+    assert files(store) == {f"staging/{blob_id}" for blob_id in ids}
+    store.delete(ids[7])
+    store.publish_many(ids)
+    del ids[7], contents[7]
+    assert files(store) == {f"{blob_id[:2]}/{blob_id}" for blob_id in ids}
+    assert [read(store, blob_id) for blob_id in ids] == contents
+    assert store.create_many([]) == []
+
+
+def test_many_of_which_one_fails_leave_nothing(store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_some = os.write
+
+    def write_until_full(descriptor: int, data: Any) -> int:
+        if bytes(data) == b"too much":
+            raise OSError(28, "No space left on device")
+        return write_some(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write_until_full)
+    with pytest.raises(OSError, match="No space left"):
+        store.create_many([b"a", b"b", b"too much"])
+    assert files(store) == set()
 
 
 def test_only_the_owner_can_look(store: LocalBlobStore) -> None:
@@ -105,7 +166,7 @@ def test_only_the_owner_can_look(store: LocalBlobStore) -> None:
 
 @pytest.mark.parametrize("blob_id", ["", "..", "../../etc/passwd", "a" * 31, "A" * 32, "a" * 32 + "/"])
 def test_anything_but_an_id_is_refused(store: LocalBlobStore, blob_id: str) -> None:
-    for method in (store.open_blob, store.delete, store.publish):
+    for method in (store.open_blob, store.delete, store.publish, store.resume):
         with pytest.raises(ValueError, match="not a blob id"):
             method(blob_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
@@ -53,12 +53,17 @@ class Garbage:
         """At start: settle what a crash left in the blob store, and empty the table."""
         with self._database.read() as connection:
             garbage = list(connection.execute(sa.select(schema.garbage.c.blob_id)).scalars())
-        self._blobs.recover(self._is_referenced, garbage)
+        self._blobs.recover(self._named_by(schema.files), self._named_by(schema.uploads), garbage)
         for start in range(0, len(garbage), _BATCH):
             with self._database.write() as connection:
                 connection.execute(_DELETE, {"done": garbage[start : start + _BATCH]})
 
-    def _is_referenced(self, blob_id: str) -> bool:
-        statement = sa.select(schema.files.c.id).where(schema.files.c.blob_id == blob_id)
-        with self._database.read() as connection:
-            return connection.execute(statement).first() is not None
+    def _named_by(self, table: sa.Table) -> Callable[[str], bool]:
+        """A function that says whether a row of `table` names a blob."""
+        statement = sa.select(table.c.blob_id).where(table.c.blob_id == sa.bindparam("id"))
+
+        def is_named(blob_id: str) -> bool:
+            with self._database.read() as connection:
+                return connection.execute(statement, {"id": blob_id}).first() is not None
+
+        return is_named

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, Protocol
 
 
 class BlobWriter(Protocol):
-    """A blob being written. It ends with exactly one of `finish` and `abort`."""
+    """A blob being written. It ends with exactly one of `finish`, `suspend` and `abort`."""
 
     id: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes have been written, those from before a `suspend` included."""
+        ...
 
     def write(self, data: bytes) -> None:
         """Append `data`. Raises OSError, such as when the disk is full."""
 
     def finish(self) -> None:
         """Make the content durable. It can be opened from now on, and survives a crash once something refers to it."""
+
+    def suspend(self) -> None:
+        """Let go of the blob without removing it: `BlobStore.resume` goes on where this stops.
+
+        What was written survives the end of the process, but is durable only after `finish`. Harmless after a failed
+        `write`. Of a blob that was created as `resumable` only.
+        """
 
     def abort(self) -> None:
         """Remove what was written; harmless after a failed `write` or `finish`."""
@@ -24,12 +36,35 @@ class BlobWriter(Protocol):
 class BlobStore(Protocol):
     """Contents by id. Every method may block, and may be called from any thread."""
 
-    def create(self) -> BlobWriter:
-        """Begin a new blob with a fresh id."""
+    def create(self, resumable: bool = False) -> BlobWriter:
+        """Begin a new blob with a fresh id.
+
+        resumable  it may be suspended: a store elsewhere keeps it on the server's own disk until it is finished
+        """
+        ...
+
+    def resume(self, blob_id: str) -> BlobWriter:
+        """The unfinished blob, to be continued at its `size`; until it's finished, `open_blob` reads what is there.
+
+        The caller sees to it that a blob has one writer at a time. Raises FileNotFoundError when there is no such blob.
+        """
+        ...
+
+    def create_many(self, contents: Sequence[bytes]) -> list[str]:
+        """New blobs, one for each of `contents` in their order, all of them finished: cheaper than one by one.
+
+        Raises OSError, and then leaves nothing.
+        """
         ...
 
     def publish(self, blob_id: str) -> None:
-        """File a finished blob under its final place, after the reference to it is durable."""
+        """File a finished blob under its final place, after the reference to it is durable.
+
+        Raises FileNotFoundError when it has been deleted meanwhile.
+        """
+
+    def publish_many(self, blob_ids: Sequence[str]) -> None:
+        """`publish` each of `blob_ids`, or those of them that have not been deleted meanwhile."""
 
     def open_blob(self, blob_id: str) -> BinaryIO:
         """The content for reading, unbuffered. It stays readable while open, also when deleted meanwhile.
@@ -41,5 +76,10 @@ class BlobStore(Protocol):
     def delete(self, blob_id: str) -> None:
         """Remove a blob; nothing when there is none."""
 
-    def recover(self, is_referenced: Callable[[str], bool], garbage: Iterable[str]) -> None:
-        """After a crash: publish each unpublished blob that `is_referenced`, drop the others, and delete `garbage`."""
+    def recover(
+        self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
+    ) -> None:
+        """After a crash: settle each unpublished blob, and delete `garbage`.
+
+        One that `is_referenced` is published, one that `is_unfinished` can be resumed as before, others are dropped.
+        """

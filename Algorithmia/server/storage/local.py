@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -16,28 +16,47 @@ from ..durable import sync
 log = logging.getLogger("algorithmia.storage")
 
 _BLOB_ID = re.compile(r"[0-9a-f]{32}")
-_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_RESUME_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+
+
+# Of the contents that are written together: how many descriptors they may take.
+_OPEN_AT_ONCE = 256
 
 
 class LocalBlobWriter:
-    """Writes one blob into the staging directory of `store`."""
+    """Writes one blob into the staging directory of `store`: a new one, or the one there that is called `resumed`."""
 
-    def __init__(self, store: LocalBlobStore) -> None:
-        self.id = uuid.uuid4().hex
+    def __init__(self, store: LocalBlobStore, resumed: str | None = None) -> None:
+        self.id = uuid.uuid4().hex if resumed is None else resumed
         self._store = store
-        self._path = store.staging / self.id
-        self._descriptor = os.open(self._path, _WRITE_FLAGS, 0o600)
+        self._path = store.staged(self.id)
+        self._descriptor = os.open(self._path, _CREATE_FLAGS if resumed is None else _RESUME_FLAGS, 0o600)
+        self._size = 0 if resumed is None else os.fstat(self._descriptor).st_size
+
+    @property
+    def size(self) -> int:
+        return self._size
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            written = os.write(self._descriptor, rest)
+            self._size += written
+            rest = rest[written:]
 
     def finish(self) -> None:
-        os.fsync(self._descriptor)
-        self._close()
+        self.finish_content()
         # The entry itself must survive too, before a row that points at it does.
         self._store.sync_staging()
+
+    def finish_content(self) -> None:
+        """`finish` but for the directory's entry, which the store then makes durable for many at once."""
+        os.fsync(self._descriptor)
+        self._close()
+
+    def suspend(self) -> None:
+        self._close()
 
     def abort(self) -> None:
         self._close()
@@ -57,37 +76,76 @@ class LocalBlobStore:
         self.root = root
         self.staging = root / "staging"
 
-    def create(self) -> LocalBlobWriter:
+    def create(self, resumable: bool = False) -> LocalBlobWriter:
         try:
             return LocalBlobWriter(self)
         except FileNotFoundError:
             self._make_directories()
             return LocalBlobWriter(self)
 
+    def resume(self, blob_id: str) -> LocalBlobWriter:
+        return LocalBlobWriter(self, blob_id)
+
+    def create_many(self, contents: Sequence[bytes]) -> list[str]:
+        ids: list[str] = []
+        try:
+            for start in range(0, len(contents), _OPEN_AT_ONCE):
+                self._create_some(contents[start : start + _OPEN_AT_ONCE], ids)
+            if ids:
+                self.sync_staging()
+        except BaseException:
+            for blob_id in ids:
+                with suppress(OSError):
+                    self.delete(blob_id)
+            raise
+        return ids
+
+    def _create_some(self, contents: Sequence[bytes], ids: list[str]) -> None:
+        """Blobs with `contents`, on disk but for their names, which come to `ids`."""
+        writers: list[LocalBlobWriter] = []
+        try:
+            for content in contents:
+                writers.append(self.create())
+                ids.append(writers[-1].id)
+                writers[-1].write(content)
+            # All are on their way to the disk by now, so that few of these have to wait for it.
+            for writer in writers:
+                writer.finish_content()
+        finally:
+            for writer in writers:
+                writer.suspend()
+
     def publish(self, blob_id: str) -> None:
         target = self._shard(blob_id)
         try:
-            os.rename(self._staged(blob_id), target)
+            os.rename(self.staged(blob_id), target)
         except FileNotFoundError:
             # The first blob of this shard; if it's the source that's missing, the second attempt says so.
             with suppress(FileExistsError):
                 os.mkdir(os.path.dirname(target), 0o700)
-            os.rename(self._staged(blob_id), target)
+            os.rename(self.staged(blob_id), target)
+
+    def publish_many(self, blob_ids: Sequence[str]) -> None:
+        for blob_id in blob_ids:
+            with suppress(FileNotFoundError):
+                self.publish(blob_id)
 
     def open_blob(self, blob_id: str) -> BinaryIO:
         # A blob moves once, from staging to its shard: it may do so between the first two looks.
-        for path in (self._shard(blob_id), self._staged(blob_id)):
+        for path in (self._shard(blob_id), self.staged(blob_id)):
             with suppress(FileNotFoundError):
                 return open(path, "rb", buffering=0)
         return open(self._shard(blob_id), "rb", buffering=0)
 
     def delete(self, blob_id: str) -> None:
         # In the order in which a blob moves, or one that moves between the two looks would stay for ever.
-        for path in (self._staged(blob_id), self._shard(blob_id)):
+        for path in (self.staged(blob_id), self._shard(blob_id)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def recover(self, is_referenced: Callable[[str], bool], garbage: Iterable[str]) -> None:
+    def recover(
+        self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
+    ) -> None:
         self._make_directories()
         for blob_id in garbage:
             self.delete(blob_id)
@@ -96,7 +154,7 @@ class LocalBlobStore:
                 log.warning("left alone: %s is not a blob", self.staging / name)
             elif is_referenced(name):
                 self.publish(name)
-            else:
+            elif not is_unfinished(name):
                 os.unlink(self.staging / name)
 
     def sync_staging(self) -> None:
@@ -107,7 +165,8 @@ class LocalBlobStore:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.staging.mkdir(exist_ok=True, mode=0o700)
 
-    def _staged(self, blob_id: str) -> str:
+    def staged(self, blob_id: str) -> str:
+        """Where the blob is until it is published."""
         return f"{self.staging}/{self._checked(blob_id)}"
 
     def _shard(self, blob_id: str) -> str:
