@@ -57,7 +57,7 @@ else:
 
 class FileStat(_FileStat):
     """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None, and digest:
-    the MD5 of the content in hexadecimal, if the platform tells it."""
+    the SHA-256 of the content in hexadecimal, or its MD5, if the platform tells it."""
 
     __slots__ = ()
 
@@ -177,7 +177,8 @@ class DataFile(FileContent, RemoteObject):
             response = self._request("GET")
             if response.headers.get("X-Data-Type") == "directory":
                 raise errors.DataApiError("unable to get file %s - it is a directory" % self.path)
-            if digests.told(response.headers) in (None, digests.of_bytes(response.data)):
+            told = digests.told(response.headers)
+            if told in (None, digests.of_bytes(response.data, told)):
                 return response.data
         raise errors.CorruptedTransferError("%s was damaged on its way here, twice" % self.uri)
 

@@ -128,7 +128,7 @@ class RemoteReader(io.RawIOBase):
         self._stream_at = offset
         self._told = digests.told(response.headers) if not offset and response.status == 200 else None
         if self._told is not None:
-            self._digest = digests.hasher(self.size)
+            self._digest = digests.hasher(self.size, self._told)
         return response
 
     def _verify(self, data):

@@ -132,7 +132,7 @@ def _fetch(client, uri, target, progress, expect):
     if expect is not None and length is not None:
         expect(int(length))
     told = digests.told(response.headers)
-    digest = digests.hasher(int(length or 0)) if told else None
+    digest = digests.hasher(int(length or 0), told) if told else None
     incoming = _Incoming(client, source, response, digest)
     try:
         size = _pump(incoming.read, target, progress)

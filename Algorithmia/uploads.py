@@ -43,10 +43,10 @@ def store(data_file, source, progress=None, content_type=None, size=None, digest
                 raise
         if response is not None:
             arrived = digests.told(response.headers)
-            if arrived in (None, announced or body.digest()):
+            if not digests.differ(arrived, announced or body.digest()):
                 return
             if is_last:
-                _withdraw(data_file, arrived)
+                _withdraw(data_file, response.headers.get("ETag"))
                 raise errors.CorruptedTransferError(
                     "%s arrived damaged at the platform; it was removed again" % data_file.uri
                 )
@@ -83,10 +83,12 @@ def _read_ahead(body, start, size):
     return digest
 
 
-def _withdraw(data_file, digest):
-    # type: (DataFile, str) -> None
+def _withdraw(data_file, etag):
+    # type: (DataFile, Optional[str]) -> None
     """Remove what arrived damaged, unless somebody has replaced it meanwhile."""
+    if not etag:
+        return
     try:
-        data_file._request("DELETE", headers={"If-Match": '"%s"' % digest})
+        data_file._request("DELETE", headers={"If-Match": etag})
     except errors.ApiError:
         pass  # it is reported as damaged in any case

@@ -161,7 +161,7 @@ def is_same(client, job):
             path, size = job.source, os.path.getsize(job.source)
     except errors.NotFoundError:
         return False
-    return there.digest is not None and there.size == size and digests.of_file(path) == there.digest
+    return there.digest is not None and there.size == size and digests.of_file(path, there.digest) == there.digest
 
 
 def _move_one(client, job, env, progress, bar):

@@ -1,7 +1,7 @@
 """`algo du`, `stat`, `chmod` and `mv`: how much is where, what it is, who may read it, and where else it should be."""
 from collections import OrderedDict
 
-from .. import errors, uri
+from .. import digests, errors, uri
 from . import exit_status, failures, output
 from .context import CliError, UsageError
 from .copying import Plan, check_protocol
@@ -83,7 +83,8 @@ def _facts(client, place):
         facts = client.file(place).stat()
         row["size"], row["content_type"] = facts.size, facts.content_type
         row["last_modified"] = timestamp(facts.last_modified) if facts.last_modified else None
-        row["etag"], row["md5"] = (facts.etag or "").strip('"') or None, facts.digest
+        row["etag"] = (facts.etag or "").strip('"') or None
+        row["digest"] = "%s:%s" % (digests.algorithm(facts.digest), facts.digest) if facts.digest else None
         return row
     permissions = client.dir(place).get_permissions()
     if permissions is not None:

@@ -1,7 +1,7 @@
 """The second half of `algo mv`: a source goes only when its copy is known to be complete, and it is what was copied."""
 import os
 
-from .. import errors
+from .. import digests, errors
 from .context import CliError
 from .moving import DOWNLOAD, UPLOAD
 
@@ -47,7 +47,7 @@ class Source(object):
             expected, expected_digest = self._facts[0], None  # which the upload itself has compared
         else:
             expected, expected_digest = self._facts.size, self._facts.digest
-        differs = expected_digest and digest and digest != expected_digest
+        differs = digests.differ(digest, expected_digest)
         if differs or (size != expected and None not in (size, expected)):
             raise CliError("algo mv: %s is not the same as %s; both stay" % (self._job.target, self._job.source))
 

@@ -115,16 +115,33 @@ def test_a_download_that_is_damaged_twice_leaves_nothing(way, collection, tmpdir
 
 
 def test_the_platform_names_digests(collection):
-    md5 = hashlib.md5(b"12345").hexdigest()
+    sha256, md5 = (hashlib.new(name, b"12345").hexdigest() for name in ("sha256", "md5"))
     item = collection.file("f").put(b"12345")
     for method, headers in (("HEAD", {}), ("GET", {}), ("GET", {"Range": "bytes=1-2"})):
         response = collection.client.request(method, item.url, headers=headers)
-        assert digests.told(response.headers) == md5
-    response = collection.client.request("PUT", item.url, body=b"12345", headers=digests.headers(md5))
-    assert digests.told(response.headers) == md5
+        assert digests.told(response.headers) == sha256
+        assert response.headers["ETag"] == '"%s"' % md5
+    for digest in (sha256, md5):
+        response = collection.client.request("PUT", item.url, body=b"12345", headers=digests.headers(digest))
+        assert digests.told(response.headers) == sha256
 
 
-@pytest.mark.parametrize("header,status", [("md5=:AAAA:", 400), ("md5=:%%:", 400), ("sha-256=:AAAA:", 200),
+def test_large_files_have_no_md5(collection, tmpdir):
+    content = b"0123456789abcdef" * (1024 * 1024 + 1)
+    local = tmpdir.join("large")
+    local.write_binary(content)
+    collection.file("f").upload(str(local))
+    sha256, md5 = (hashlib.new(name, content).hexdigest() for name in ("sha256", "md5"))
+    stat = collection.file("f").stat()
+    assert stat.digest == sha256 and stat.etag == '"%s"' % sha256[:32]
+    for headers, status in ((digests.headers(md5), 200), (digests.headers(hashlib.md5(b"").hexdigest()), 400)):
+        response = collection.client.request("PUT", collection.file("f").url, body=content, headers=headers,
+                                             also_ok=[400])
+        assert response.status == status
+
+
+@pytest.mark.parametrize("header,status", [("md5=:AAAA:", 400), ("md5=:%%:", 400), ("sha-256=:AAAA:", 400),
+                                           ("sha-512=:AAAA:", 200),
                                            ("unixsum=1, md5=:gnzLDuqKcGxMNKFokfhOew==:", 200),
                                            ("md5=:gnzLDuqKcGxMNKFokfhOeW==:", 400)])
 def test_announcements(collection, header, status):
@@ -227,7 +244,7 @@ def test_digests_in_the_background():
     digest = digests.Background()
     for _ in range(20):
         digest.update(CONTENT)
-    assert digest.hexdigest() == hashlib.md5(CONTENT * 20).hexdigest()
+    assert digest.hexdigest() == hashlib.sha256(CONTENT * 20).hexdigest()
     digest.close()
 
 

@@ -536,10 +536,10 @@ def test_memory_stays_flat_while_streaming(tmp_path: Path) -> None:
         before = _peak(server.pid)
         assert requests.put(url, data=(megabyte for _ in range(300)), headers=headers, timeout=60).status_code == 200
         with requests.get(url, headers=headers, stream=True, timeout=60) as answer:
-            digest = hashlib.md5()
+            digest = hashlib.sha256()
             for piece in answer.iter_content(1024 * 1024):
                 digest.update(piece)
-        assert answer.headers["etag"] == f'"{digest.hexdigest()}"'
+        assert answer.headers["etag"] == f'"{digest.hexdigest()[:32]}"'
         assert _peak(server.pid) - before < 30_000_000
         server.stdin.close()  # type: ignore[union-attr]
 

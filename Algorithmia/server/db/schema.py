@@ -38,6 +38,10 @@ accounts = sa.Table(
     sa.Column("company_name", sa.Text, nullable=False, server_default=""),
     sa.Column("company_role", sa.Text, nullable=False, server_default=""),
     _created(),
+    # sizes of the files in its collections, together
+    sa.Column("used_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    # how much that may be; none: what the platform's settings say
+    sa.Column("quota_bytes", sa.BigInteger),
 )
 
 api_keys = sa.Table(
@@ -73,11 +77,31 @@ files = sa.Table(
     sa.Column("collection_id", sa.ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("md5", sa.String(32), nullable=False),
+    # MD5, or the beginning of the SHA-256 for large files (services/digests.py)
+    sa.Column("etag", sa.String(32), nullable=False),
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("blob_id", sa.String(36), nullable=False, unique=True),
     sa.Column("modified_at", sa.BigInteger, nullable=False),
+    # none for what older versions stored, whose ETag is an MD5 whatever the size
+    sa.Column("sha256", sa.String(64)),
     sa.UniqueConstraint("collection_id", "name"),
+)
+
+# Uploads that can be taken up again: begun, not committed. What has come of one is its staged blob.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    _id(),
+    sa.Column("account_id", sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    # data URI, as whoever began it wrote it
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text),
+    # of the whole, if it's known
+    sa.Column("size", sa.BigInteger),
+    sa.Column("conditions", sa.Text, nullable=False),
+    sa.Column("blob_id", sa.String(36), nullable=False, unique=True),
+    _created(),
+    sa.Column("touched_at", sa.BigInteger, nullable=False, index=True),
 )
 
 # Blobs that no file row points to any more: written in the transaction that let go of them, removed once unlinked.

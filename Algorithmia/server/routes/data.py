@@ -95,7 +95,7 @@ class Verbs:
         stored = await _receive(request, store, wanted)
         headers = {"ETag": f'"{stored.etag}"'}
         if stored.digest is not None:
-            headers[digests.HEADER] = digests.member(stored.digest)
+            headers[digests.HEADER] = stored.digest.member
         return json_response({"result": stored.uri}, headers=headers)
 
     async def post(self, request: Request) -> Response:
@@ -137,7 +137,7 @@ class Verbs:
         )
         headers = {"ETag": f'"{stored.etag}"'}
         if stored.digest is not None:
-            headers[digests.HEADER] = digests.member(stored.digest)
+            headers[digests.HEADER] = stored.digest.member
         return json_response({"result": stored.uri}, headers=headers)
 
     async def _begin(self, request: Request) -> tuple[Identity, Target, DataStore]:

@@ -55,7 +55,7 @@ def _response(opened: OpenedFile, sent: Headers, is_head: bool, threads: Capacit
     file = opened.file
     headers = {
         "X-Data-Type": "file",
-        "ETag": f'"{file.md5}"',
+        "ETag": f'"{file.etag}"',
         "Last-Modified": format_datetime(_modified(file), usegmt=True),
         "Accept-Ranges": "bytes",
         # What somebody uploaded is data: no browser may take it for a page of this site.
@@ -63,9 +63,9 @@ def _response(opened: OpenedFile, sent: Headers, is_head: bool, threads: Capacit
         "Content-Security-Policy": "sandbox",
     }
     if file.digest is not None:
-        headers[digests.HEADER] = digests.member(file.digest)
-    if "if-match" in sent and not matches(sent["if-match"], file.md5):
-        raise PreconditionFailed(f'the file is now "{file.md5}", which If-Match: {sent["if-match"][:100]} rules out')
+        headers[digests.HEADER] = file.digest.member
+    if "if-match" in sent and not matches(sent["if-match"], file.etag):
+        raise PreconditionFailed(f'the file is now "{file.etag}", which If-Match: {sent["if-match"][:100]} rules out')
     if _is_unmodified(file, sent):
         opened.close()
         return Response(status_code=304, headers=headers)
@@ -141,7 +141,7 @@ def _modified(file: File) -> datetime:
 def _is_unmodified(file: File, sent: Headers) -> bool:
     # If-None-Match decides alone where it's given (RFC 9110, 13.2.2).
     if "if-none-match" in sent:
-        return matches(sent["if-none-match"], file.md5)
+        return matches(sent["if-none-match"], file.etag)
     since = _date(sent.get("if-modified-since", ""))
     return since is not None and _modified(file) <= since
 
@@ -151,7 +151,7 @@ def _range_applies(file: File, sent: Headers) -> bool:
     if condition is None:
         return True
     since = _date(condition)
-    return since == _modified(file) if since else condition.strip() == f'"{file.md5}"'
+    return since == _modified(file) if since else condition.strip() == f'"{file.etag}"'
 
 
 def _date(text: str) -> datetime | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import queue
 import threading
@@ -10,8 +9,8 @@ from collections.abc import Callable
 
 from ..connectors.base import UploadStopped
 from ..errors import ApiProblem, BadRequest, CallTimeout, Code
-from . import digests
 from .data_uploads import Stored
+from .digests import CorruptedContent, Digest, Hasher
 
 _WAITING_PIECES = 2
 # A library that takes nothing for this long is stuck; a client that sends nothing ends its request earlier.
@@ -61,16 +60,16 @@ class ConnectorUpload:
     """One upload; see `data_store.UploadInProgress`.
 
     put     the driver's, with all but the source bound; returns the ETag
-    digest  MD5 that the content must have, or None
+    digest  what the content must have, or None
     """
 
     def __init__(
-        self, uri: str, size: int | None, put: Callable[[io.BufferedReader], str], digest: str | None = None
+        self, uri: str, size: int | None, put: Callable[[io.BufferedReader], str], digest: Digest | None = None
     ) -> None:
         self._uri = uri
-        self._digest = digest
         self._held = b""
-        self._hash = hashlib.md5(usedforsecurity=False)
+        self._is_checked = digest is not None
+        self._hash = Hasher(digest)
         self._announced = size
         self._size = 0
         self._put = put
@@ -85,7 +84,7 @@ class ConnectorUpload:
         """Append `data`; waits while the provider is slower. Raises what the provider's refusal means."""
         if data:
             self._size += len(data)
-            if self._digest is None:
+            if not self._is_checked:
                 self._hand_over(data)
                 return
             # A library that has read all that was announced may be done: so it gets the last piece after the check.
@@ -99,9 +98,11 @@ class ConnectorUpload:
         if self._announced is not None and self._announced != self._size:
             self.abort()
             raise BadRequest(f"{self._size} bytes came instead of the announced {self._announced}; nothing was stored")
-        if self._digest is not None and self._digest != self._hash.hexdigest():
+        try:
+            self._hash.check(self._uri)
+        except CorruptedContent:
             self.abort()
-            digests.check(self._digest, self._hash.hexdigest(), self._uri)
+            raise
         if self._held:
             self._hand_over(self._held)
         self._hand_over(_END)

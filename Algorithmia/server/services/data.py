@@ -229,7 +229,7 @@ class HostedData:
                 require_own(place, target)
             if file is None:
                 raise data_listing.not_found(target)
-            conditions.check(file.md5, target.uri)
+            conditions.check(file.etag, target.uri)
             data_records.delete_files(connection, [file.id])
             self._garbage.add(connection, [file.blob_id])
         self._garbage.unlink([file.blob_id])

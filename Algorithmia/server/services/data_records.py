@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ..db import schema
 from ..db.values import new_id, now_ms
 from .data_access import Place
+from .digests import Digest
 
 _accounts, _collections, _files = schema.accounts, schema.collections, schema.files
 
@@ -25,20 +26,26 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file's row. `modified_at` is milliseconds since the epoch."""
+    """A file's row, or what stands for one elsewhere (without `blob_id`, and with whatever ETag there is).
+
+    modified_at  milliseconds since the epoch
+    """
 
     id: str
     name: str
     size: int
-    md5: str
+    etag: str
     content_type: str
     blob_id: str
     modified_at: int
+    sha256: str | None = None
 
     @property
-    def digest(self) -> str | None:
-        """The MD5 of the content, where it's known: what is elsewhere has an ETag of some other kind in its place."""
-        return self.md5 if self.blob_id else None
+    def digest(self) -> Digest | None:
+        """Of the content, where it's known."""
+        if self.sha256:
+            return Digest("sha-256", self.sha256)
+        return Digest("md5", self.etag) if self.blob_id else None
 
 
 # Collection and file in one statement: this is what every download and upload asks.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -17,10 +16,11 @@ from ..db.values import now_ms
 from ..errors import ApiProblem, BadRequest, NotFound, TooLarge, Unavailable
 from ..identity import Identity
 from ..storage.base import BlobStore
-from . import acl, data_records, digests
+from . import acl, data_records
 from .content_types import ContentType
 from .data_access import place_of, require_own, require_write
 from .data_paths import HOSTED, SESSION, Kind, Target
+from .digests import Digest, Hasher
 from .garbage import Garbage
 from .preconditions import UNCONDITIONAL, Conditions
 
@@ -33,7 +33,7 @@ class UploadRequest:
 
     content_type  as sent, or None
     size          as announced, or None
-    digest        MD5 (hexadecimal) that the content must have, or None
+    digest        what the content must have, or None
     """
 
     identity: Identity
@@ -41,20 +41,20 @@ class UploadRequest:
     content_type: str | None = None
     size: int | None = None
     conditions: Conditions = UNCONDITIONAL
-    digest: str | None = None
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A file that has been stored: where, in the caller's words, and the ETag (no quotes) of its content.
 
-    digest  MD5 of the content, if it's known; hosted data has it as ETag, too
+    digest  of the content, if it's known
     """
 
     uri: str
     etag: str
     size: int
-    digest: str | None = None
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Upload:
             with stores.database.read() as connection:
                 self._check(*data_records.locate(connection, self._place, request.target.file))
         self._check_size(request.size or 0)
-        self._hash = hashlib.md5(usedforsecurity=False)
+        self._hash = Hasher(request.digest)
         self._type = ContentType(request.content_type, request.target.file)
         with _disk_errors():
             self._writer = stores.blobs.create()
@@ -112,8 +112,7 @@ class Upload:
 
     def commit(self) -> Stored:
         """Make what was written the file's content; durable when this returns. Raises CorruptedContent."""
-        digest = self._hash.hexdigest()
-        digests.check(self._request.digest, digest, self._request.target.uri)
+        self._hash.check(self._request.target.uri)
         with self._busy:
             with _disk_errors():
                 self._writer.finish()
@@ -127,7 +126,7 @@ class Upload:
                 raise
             self._publish()
             self._stores.garbage.unlink(replaced)
-        return Stored(self._request.target.uri, digest, self._size, digest)
+        return Stored(self._request.target.uri, self._hash.etag, self._size, self._hash.digest)
 
     def abort(self) -> None:
         """Leave no trace of the upload, unless it was committed."""
@@ -151,7 +150,8 @@ class Upload:
         values = {
             "name": target.file,
             "size": self._size,
-            "md5": self._hash.hexdigest(),
+            "etag": self._hash.etag,
+            "sha256": self._hash.sha256,
             "content_type": self._type.result(),
             "blob_id": self._writer.id,
             "modified_at": now_ms(),
@@ -192,7 +192,7 @@ class Upload:
             directory = target.uri.rpartition("/")[0]
             raise NotFound(f"directory {directory} not found; create it with: algo mkdir {directory}")
         require_own(self._place, target)
-        self._request.conditions.check(existing.md5 if existing else None, target.uri)
+        self._request.conditions.check(existing.etag if existing else None, target.uri)
 
     def _check_size(self, size: int) -> None:
         limit = self._stores.max_file_bytes

@@ -3,5 +3,5 @@
 To change the schema: edit `schema.py`, add ``versions/NNNN_words.py``, and append NNNN here. A test compares the three.
 """
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = REVISIONS[-1]
