@@ -31,8 +31,9 @@ from benchmarks.lifecycle import faults as lifecycle_faults  # noqa: E402
 from benchmarks.lifecycle import storm  # noqa: E402
 from benchmarks.serving import cases as serving  # noqa: E402
 from benchmarks.serving import chaos, cold, load  # noqa: E402
+from benchmarks.transfer import cases as transfer  # noqa: E402
 
-CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES, *serving.CASES]
+CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES, *serving.CASES, *transfer.CASES]
 TESTS = {
     "faults": lambda arguments: faults.run(5 if arguments.quick else arguments.rounds, arguments.seed),
     "lifecycle-faults": lambda arguments: lifecycle_faults.run(
@@ -53,6 +54,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
     chosen += [case for case in serving.LARGE if arguments.all_peers or case.name in arguments.names]
+    chosen += [case for case in transfer.HUGE if case.name in arguments.names]
     tests = [name for name in TESTS if name in arguments.names]
     for name in tests:
         report = TESTS[name](arguments)
@@ -96,8 +98,8 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*(case.name for case in (*CASES, *serving.LARGE)), *TESTS]
-    left_out = [*(case.name for case in serving.LARGE), *TESTS]
+    left_out = [*(case.name for case in (*serving.LARGE, *transfer.HUGE)), *TESTS]
+    names = [*(case.name for case in CASES), *left_out, *transfer.GROUPS]
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)} (default: all but {', '.join(left_out)})"
     )
@@ -118,6 +120,7 @@ def parse() -> argparse.Namespace:
         help="where the references are installed (default: algorithmia-benchmarks below the user's cache directory)",
     )
     arguments = parser.parse_args()
+    arguments.names = [each for name in arguments.names for each in transfer.GROUPS.get(name, [name])]
     unknown = set(arguments.names) - set(names)
     if unknown:
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
