@@ -3,75 +3,26 @@
 A download gets its final name only when it is complete. `DataFile` and `algo cp` sit on these functions.
 `progress` is called with the number of bytes just moved (negative when a repeated request starts over).
 """
-import atexit
 import calendar
-import contextlib
 import io
 import os
-import uuid
 
 from . import digests, errors
-from ._compat import PY2, replace_file
+from ._compat import PY2
+from .arrivals import replacing
 from .dates import parse_http_date
 from .uri import data_uri, is_local, quote_path
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
     from datetime import datetime  # noqa: F401
-    from typing import IO, Any, Callable, Dict, Iterator, Optional, Tuple  # noqa: F401
+    from typing import IO, Any, Callable, Optional, Tuple  # noqa: F401
 
     from ._types import Progress, Readable, Writable  # noqa: F401
     from .client import Client  # noqa: F401
 
 CHUNK = 1024 * 1024
 PIECE = 256 * 1024
-_unfinished = {}  # type: Dict[str, int]  # temporary files, each with the process that writes it
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
-
-
-@contextlib.contextmanager
-def replacing(local_path):
-    # type: (str) -> Iterator[IO[bytes]]
-    """A binary file object whose content takes the name `local_path` in one step, when the block ends well.
-
-    Links are followed; a device or pipe is written to directly, since it must stay what it is.
-    """
-    local_path = os.path.realpath(local_path)
-    if os.path.exists(local_path) and not os.path.isfile(local_path):
-        with open(local_path, "wb") as device:
-            yield device
-        return
-    directory, name = os.path.split(local_path)
-    temporary = os.path.join(directory, ".%s.%s.part" % (name[:100], uuid.uuid4().hex))
-    mode = _mode_of(local_path)
-    # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)
-    handle = os.open(temporary, _CREATE, 0o666 if mode is None else 0o600)
-    _unfinished[temporary] = os.getpid()
-    try:
-        with os.fdopen(handle, "wb") as target:
-            yield target
-            target.flush()
-            os.fsync(target.fileno())
-        if mode is not None:
-            os.chmod(temporary, mode)
-        replace_file(temporary, local_path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    finally:
-        _unfinished.pop(temporary, None)
-
-
-@atexit.register
-def _remove_unfinished():
-    # type: () -> None
-    """A process that is told to end doesn't wait for threads that wait for a network."""
-    for path, owner in list(_unfinished.items()):
-        if owner == os.getpid():
-            try:
-                os.unlink(path)
-            except OSError:
-                pass  # its thread was quicker
 
 
 def write_local(source, local_path, progress=None):
@@ -374,12 +325,3 @@ def is_rewindable(source):
     except (AttributeError, OSError, IOError, ValueError):
         return False
     return True
-
-
-def _mode_of(path):
-    # type: (str) -> Optional[int]
-    """The permissions of the file at `path`; None if there is none."""
-    try:
-        return os.stat(path).st_mode & 0o777
-    except OSError:
-        return None
