@@ -140,7 +140,7 @@ def test_put_needs_its_collection(me: Caller) -> None:
     assert me.site.staged() == []
 
 
-@pytest.mark.parametrize("path", ["", ".my", ".my/c", ".my/c/d/f", ".my/c/f/", ".algo", ".algo/o/n", ".session"])
+@pytest.mark.parametrize("path", ["", ".my", ".my/c", ".my/c/d/f/", ".my/c/f/", ".algo", ".algo/o/n", ".session"])
 def test_put_needs_a_file_name(me: Caller, path: str) -> None:
     assert me.put(path, b"x").status == 400
 

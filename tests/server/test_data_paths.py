@@ -34,8 +34,10 @@ from Algorithmia.server.services.data_paths import ALGO, HOSTED, SESSION, Kind, 
         (b"data://.my/c/f", Target(Kind.FILE, "data://.my/c/f", HOSTED, None, "c", "f")),
         (b"data%3A%2F%2F.my%2Fc%2Ff", Target(Kind.FILE, "data://.my/c/f", HOSTED, None, "c", "f")),
         (b"DATA:///.my/c", Target(Kind.COLLECTION, "data://.my/c", HOSTED, None, "c")),
-        (b".my/c/f/", Target(Kind.TOO_DEEP, "data://.my/c/f")),
-        (b".my/c/d/f", Target(Kind.TOO_DEEP, "data://.my/c/d/f", HOSTED, None, "c", "d")),
+        (b".my/c/f/", Target(Kind.FOLDER, "data://.my/c/f", HOSTED, None, "c", folder="f")),
+        (b".my/c/d/f", Target(Kind.FILE, "data://.my/c/d/f", HOSTED, None, "c", "d/f")),
+        (b".my%2Fc%2Fd%2Ff%2F", Target(Kind.FOLDER, "data://.my/c/d/f", HOSTED, None, "c", folder="d/f")),
+        (b".session/d/f", Target(Kind.FILE, "data://.session/d/f", SESSION, None, "", "d/f")),
         (b".session", Target(Kind.COLLECTION, "data://.session", SESSION)),
         (b".session/f", Target(Kind.FILE, "data://.session/f", SESSION, None, "", "f")),
         (b".algo", Target(Kind.ALGO_LEVEL, "data://.algo", ALGO)),
@@ -43,9 +45,11 @@ from Algorithmia.server.services.data_paths import ALGO, HOSTED, SESSION, Kind, 
         (b".algo/o/n/", Target(Kind.ALGO_LEVEL, "data://.algo/o/n", ALGO, None, "o/n")),
         (b".algo/o/n/x", Target(Kind.COLLECTION, "data://.algo/o/n/x", ALGO, None, "o/n/x")),
         (b".algo/o/n/temp/f", Target(Kind.FILE, "data://.algo/o/n/temp/f", ALGO, None, "o/n/temp", "f")),
-        (b".algo/o/n/temp/d/f", Target(Kind.TOO_DEEP, "data://.algo/o/n/temp/d/f", ALGO, None, "o/n/temp", "d")),
+        (b".algo/o/n/temp/d/f", Target(Kind.FILE, "data://.algo/o/n/temp/d/f", ALGO, None, "o/n/temp", "d/f")),
+        (b".algo/o/n/x/d/", Target(Kind.FOLDER, "data://.algo/o/n/x/d", ALGO, None, "o/n/x", folder="d")),
         (b".algo/temp", Target(Kind.COLLECTION, "data://.algo/temp", ALGO, None, "temp", "", True)),
         (b".algo/perm/f", Target(Kind.FILE, "data://.algo/perm/f", ALGO, None, "perm", "f", True)),
+        (b".algo/temp/d/f", Target(Kind.FILE, "data://.algo/temp/d/f", ALGO, None, "temp", "d/f", True)),
     ],
 )
 def test_targets(tail: bytes, expected: Target) -> None:
@@ -119,7 +123,11 @@ def test_paths_that_no_provider_gets(tail: bytes) -> None:
         b".my/c/..%2f..%2fetc",
         b".my//f",
         b".my/c//",
+        b".my/c/d//f",
+        b".my/c/d/./f",
+        b".my/c/d/../f",
         b".my/c/a%00b",
+        b".my/c/d%01/f",
         b".my/c/a%0Ab",
         b".my/c/%7f",
         b".my/c/%C2%85",
@@ -128,6 +136,8 @@ def test_paths_that_no_provider_gets(tail: bytes) -> None:
         b".my/c/%ED%A0%80",
         b".my/c/" + b"a" * 1025,
         b".my/c/" + b"%E2%82%AC" * 342,
+        b".my/c/" + b"a/" * 512 + b"b",
+        b".my/c/" + b"a/" * 512 + b"bc/",
         b".algo/" + b"o" * 31,
         b".algo/o/" + b"n" * 65,
         b".algo/o/n/" + b"f" * 65,
@@ -140,6 +150,8 @@ def test_refused(tail: bytes) -> None:
 
 def test_longest_name() -> None:
     assert parse(b".my/c/" + b"%E2%82%AC" * 341 + b"a").file == "€" * 341 + "a"
+    assert parse(b".my/c/" + b"a/" * 511 + b"bc").file == "a/" * 511 + "bc"
+    assert parse(b".my/c/" + b"a/" * 511 + b"bc/").folder == "a/" * 511 + "bc"
 
 
 @given(st.binary(max_size=200))

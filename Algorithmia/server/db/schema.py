@@ -75,7 +75,8 @@ files = sa.Table(
     metadata,
     _id(),
     sa.Column("collection_id", sa.ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
+    # by bytes, as SQLite compares: what begins with FOLDER/ is one stretch of the index
+    sa.Column("name", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     # MD5, or the beginning of the SHA-256 for large files (services/digests.py)
     sa.Column("etag", sa.String(32), nullable=False),

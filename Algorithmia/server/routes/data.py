@@ -20,7 +20,7 @@ from ..identity import Identity
 from ..services import data_copying, data_paths, digests
 from ..services.acl import AclDocument
 from ..services.data_paths import Kind, Target
-from ..services.data_store import DataStore, UploadInProgress
+from ..services.data_store import DataStore, IsDirectory, UploadInProgress
 from ..services.data_uploads import Stored, UploadRequest
 from ..services.preconditions import Conditions
 from .file_response import file_response
@@ -67,18 +67,26 @@ class Verbs:
 
     async def get(self, request: Request) -> Response:
         identity, target, store = await self._resolved(request)
-        if _is_file(target):
-            opened = await _blocking(store, store.open_file, identity, target)
-            return file_response(opened, request.headers, threads=store.threads)
+        if target.kind is Kind.FILE:
+            try:
+                opened = await _blocking(store, store.open_file, identity, target)
+            except IsDirectory as found:
+                target = found.directory
+            else:
+                return file_response(opened, request.headers, threads=store.threads)
         marker = request.query_params.get("marker", "")
         document = await _blocking(store, store.list_directory, identity, target, marker, flag(request, "acl"))
         return json_response(document, headers={"X-Data-Type": "directory"})
 
     async def head(self, request: Request) -> Response:
         identity, target, store = await self._resolved(request)
-        if _is_file(target):
-            opened = await _blocking(store, store.open_file, identity, target, False)
-            return file_response(opened, request.headers, is_head=True)
+        if target.kind is Kind.FILE:
+            try:
+                opened = await _blocking(store, store.open_file, identity, target, False)
+            except IsDirectory as found:
+                target = found.directory
+            else:
+                return file_response(opened, request.headers, is_head=True)
         await _blocking(store, store.check_directory, identity, target)
         return Response(headers={"X-Data-Type": "directory"}, media_type="application/json")
 
@@ -112,10 +120,14 @@ class Verbs:
 
     async def delete(self, request: Request) -> Response:
         identity, target, store = await self._resolved(request)
-        if _is_file(target):
-            deleted = await _blocking(store, store.delete_file, identity, target, _conditions(request))
-        else:
-            deleted = await _blocking(store, store.delete_directory, identity, target, flag(request, "force"))
+        if target.kind is Kind.FILE:
+            try:
+                deleted = await _blocking(store, store.delete_file, identity, target, _conditions(request))
+            except IsDirectory as found:
+                target = found.directory
+            else:
+                return json_response({"result": {"deleted": deleted}})
+        deleted = await _blocking(store, store.delete_directory, identity, target, flag(request, "force"))
         return json_response({"result": {"deleted": deleted}})
 
     async def copy(self, request: Request) -> Response:
@@ -148,7 +160,7 @@ class Verbs:
         return identity, target, platform.stores.of(target)
 
     async def _resolved(self, request: Request) -> tuple[Identity, Target, DataStore]:
-        """As `_begin`, with a target that is known to be a file or a directory."""
+        """As `_begin`, with a target that is a file or a directory; what's hosted is looked up only by the verb."""
         identity, target, store = await self._begin(request)
         if target.kind is Kind.CONNECTED:
             target = await _blocking(store, store.resolve, identity, target)
@@ -227,11 +239,6 @@ async def _pieces(request: Request) -> AsyncGenerator[list[bytes], None]:
         if size >= _PIECE:
             yield chunks
             chunks, size = [], 0
-
-
-def _is_file(target: Target) -> bool:
-    # What can't exist is looked for as a file, and so not found.
-    return target.kind in (Kind.FILE, Kind.TOO_DEEP)
 
 
 def _destination(request: Request) -> bytes:

@@ -20,9 +20,10 @@ from ..errors import ApiProblem, BadRequest, Code, Conflict, Unavailable
 from ..identity import Identity
 from ..settings import Settings
 from ..storage.base import BlobStore
-from . import acl, data_listing, data_records
+from . import acl, data_folders, data_listing, data_records
 from .data_access import place_of, require_own, require_read, require_write
 from .data_paths import ALGO, HOSTED, SESSION, Kind, Target
+from .data_store import IsDirectory
 from .data_uploads import Stored, Stores, Upload, UploadRequest
 from .garbage import Garbage
 from .preconditions import UNCONDITIONAL, Conditions
@@ -99,13 +100,13 @@ class HostedData:
         self._sweep()
 
     def resolve(self, identity: Identity, target: Target) -> Target:
-        """`target` itself: here its form says what it names."""
+        """`target` itself: reading it says whether a name without a slash is a file or a folder."""
         return target
 
     def open_file(self, identity: Identity, target: Target, with_content: bool = True) -> OpenFile:
         """The file `target`, and, unless only its description is wanted, its content as of now.
 
-        Raises NotFound, NotAuthorized, BadRequest.
+        Raises NotFound, NotAuthorized, BadRequest, IsDirectory.
         """
         require_read(identity)
         place = place_of(target, identity)
@@ -113,10 +114,10 @@ class HostedData:
         while True:
             with self._database.read() as connection:
                 collection, file = data_records.locate(connection, place, target.file)
-            if collection is not None:
-                data_listing.require_readable(collection, identity, target)
-            if file is None:
-                raise data_listing.not_found(target)
+                if collection is not None:
+                    data_listing.require_readable(collection, identity, target)
+                if file is None:
+                    raise _missing(connection, collection, target)
             if not with_content:
                 return OpenFile(file)
             try:
@@ -172,6 +173,10 @@ class HostedData:
         Raises BadRequest (name, ACL, or a place that has no sub-directories), NotAuthorized, NotFound, Conflict.
         """
         require_write(identity)
+        if target.kind in (Kind.COLLECTION, Kind.FOLDER, Kind.FILE):
+            raise BadRequest(
+                f"folders come by themselves, with their first file: store one as {target.uri}/{name[:30]}/FILE"
+            )
         if target.kind is not Kind.ACCOUNT:
             raise BadRequest(f"directories can be made directly below an account only, as in data://.my/{name[:30]}")
         if not _COLLECTION_NAME.fullmatch(name):
@@ -220,7 +225,10 @@ class HostedData:
             upload.abort()
 
     def delete_file(self, identity: Identity, target: Target, conditions: Conditions = UNCONDITIONAL) -> int:
-        """Remove the file `target`; 1, as the API counts it. Raises NotFound, NotAuthorized, PreconditionFailed."""
+        """Remove the file `target`; 1, as the API counts it.
+
+        Raises NotFound, NotAuthorized, PreconditionFailed, IsDirectory.
+        """
         require_write(identity)
         place = place_of(target, identity)
         with self._database.write() as connection:
@@ -228,7 +236,7 @@ class HostedData:
             if collection is not None:
                 require_own(place, target)
             if file is None:
-                raise data_listing.not_found(target)
+                raise _missing(connection, collection, target)
             conditions.check(file.etag, target.uri)
             data_records.delete_files(connection, [file.id])
             self._garbage.add(connection, [file.blob_id])
@@ -236,24 +244,25 @@ class HostedData:
         return 1
 
     def delete_directory(self, identity: Identity, target: Target, force: bool = False) -> int:
-        """Remove the collection `target`, with `force` also its files; how many files there were.
+        """Remove the collection or folder `target`, with `force` also its files; how many files there were.
 
         Raises NotFound, NotAuthorized, BadRequest, Conflict when there are files and no `force`; DeletionStopped.
         """
         require_write(identity)
-        if target.kind is not Kind.COLLECTION:
+        if target.kind not in (Kind.COLLECTION, Kind.FOLDER):
             place_of(target, identity)
             raise BadRequest(f"{target.uri} can't be removed; remove the directories below it one by one")
         with self._database.write() as connection:
             collection = self._own_collection(connection, identity, target)
-            if not force:
-                if data_records.some_files(connection, collection.id, 1):
-                    raise Conflict(
-                        f"directory {target.uri} is not empty; remove it together with its files by force=true"
-                    )
+            is_empty = not data_folders.exists(connection, collection.id, target.folder)
+            if is_empty and target.folder:
+                raise data_listing.not_found(target)
+            if not force and not is_empty:
+                raise Conflict(f"directory {target.uri} is not empty; remove it together with its files by force=true")
+            if is_empty:
                 data_records.delete_collection(connection, collection)
                 return 0
-        return self._drop_collection(collection)
+        return self._drop_folder(collection, target.folder) if target.folder else self._drop_collection(collection)
 
     def end_session(self, account_id: str, session_id: str) -> None:
         """Remove the files of a session that's over. Returns at once when it has none (see `has_session_files`)."""
@@ -288,6 +297,23 @@ class HostedData:
         require_own(place, target)
         return collection
 
+    def _drop_folder(self, collection: data_records.Collection, folder: str) -> int:
+        deleted = 0
+        start, end = data_folders.stretch(folder)
+        try:
+            while True:
+                with self._database.write() as connection:
+                    batch = data_records.files_between(connection, collection.id, start, end, _BATCH)
+                    self._delete_rows(connection, [(row.id, row.blob_id) for row in batch])
+                deleted += len(batch)
+                self._garbage.unlink([row.blob_id for row in batch])
+                if len(batch) < _BATCH:
+                    return deleted
+                # Onwards, so that it ends although somebody stores files there all the while.
+                start, _ = data_folders.stretch(folder, batch[-1].name)
+        except (sa.exc.SQLAlchemyError, Unavailable) as problem:
+            raise _stopped(deleted) from problem
+
     def _drop_collection(self, collection: data_records.Collection) -> int:
         deleted = 0
         try:
@@ -303,8 +329,7 @@ class HostedData:
                 if is_last:
                     return deleted
         except (sa.exc.SQLAlchemyError, Unavailable) as problem:
-            message = f"removing the directory failed after {deleted} files; repeat the request to go on"
-            raise DeletionStopped(message, extra={"deleted": deleted}) from problem
+            raise _stopped(deleted) from problem
 
     def _delete_rows(self, connection: sa.Connection, batch: list[tuple[str, str]]) -> None:
         data_records.delete_files(connection, [file_id for file_id, _ in batch])
@@ -328,3 +353,15 @@ class HostedData:
             self._garbage.unlink([blob_id for _, blob_id in batch])
             if len(batch) < _BATCH:
                 return
+
+
+def _missing(connection: sa.Connection, collection: data_records.Collection | None, target: Target) -> ApiProblem:
+    """The error for a file that isn't there: it may be a folder."""
+    if collection is not None and data_folders.exists(connection, collection.id, target.file):
+        return IsDirectory(target.as_folder)
+    return data_listing.not_found(target)
+
+
+def _stopped(deleted: int) -> DeletionStopped:
+    message = f"removing the directory failed after {deleted} files; repeat the request to go on"
+    return DeletionStopped(message, extra={"deleted": deleted})

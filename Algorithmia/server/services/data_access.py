@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import BadRequest, NotAuthorized, NotFound
+from ..errors import BadRequest, NotAuthorized
 from ..identity import Identity
-from .data_paths import ALGO, HOSTED, SESSION, Kind, Target
+from .data_paths import ALGO, HOSTED, SESSION, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,8 @@ def place_of(target: Target, identity: Identity) -> Place:
     """Where `identity` finds `target`, without a look at whether it's there.
 
     Raises BadRequest for a path that makes no sense outside an algorithm, NotAuthorized for one that an algorithm may
-    not use, NotFound for one that can't exist.
+    not use.
     """
-    if target.kind is Kind.TOO_DEEP:
-        raise NotFound(f"path not found: {target.uri} (collections hold files only, no directories)")
     if target.space == SESSION:
         return _session_place(identity)
     if target.space == ALGO:

@@ -25,7 +25,7 @@ def copy(
     Raises what reading and storing raise, and CorruptedContent.
     """
     for target in (source, destination):
-        if target.kind not in (Kind.FILE, Kind.TOO_DEEP, Kind.CONNECTED):
+        if target.kind not in (Kind.FILE, Kind.CONNECTED):
             raise BadRequest(f"{target.uri} is a directory; files are copied one by one")
     source = stores.of(source).resolve(identity, source)
     opened = stores.of(source).open_file(identity, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from ..db.values import iso_time
 from ..errors import NotAuthorized, NotFound
 from ..identity import Identity
-from . import acl, data_records, page_markers
+from . import acl, data_folders, data_records, page_markers
 from .data_access import Place, place_of
 from .data_paths import ALGO, HOSTED, Kind, Target
 
@@ -20,7 +19,7 @@ _MARKERS = "n"
 def directory_document(
     connection: sa.Connection, identity: Identity, target: Target, marker: str, with_acl: bool, page_size: int
 ) -> dict[str, Any]:
-    """One page of the directory `target`: ``folders`` or ``files`` if there are any, ``marker`` if more follow.
+    """One page of the directory `target`: ``folders`` and ``files`` if there are any, ``marker`` if more follow.
 
     marker  of the page before, or empty for the first page
 
@@ -36,8 +35,11 @@ def directory_document(
         names = [name for name in _algorithm_level(connection, target, place) if name > after]
         return _folders(names[: page_size + 1], page_size)
     collection = readable_collection(connection, identity, target, place)
-    document = _files(connection, collection, after, page_size) if collection else {}
-    if with_acl and collection and place.space == HOSTED:
+    entries = data_folders.level(connection, collection.id, target.folder, after, page_size + 1) if collection else []
+    if not entries and target.folder:
+        _require_folder(connection, collection, target)
+    document = _entries(entries, page_size)
+    if with_acl and collection and place.space == HOSTED and not target.folder:
         document["acl"] = acl.document_of(collection.acl_read)
     return document
 
@@ -49,8 +51,10 @@ def check_directory(connection: sa.Connection, identity: Identity, target: Targe
         _collections(connection, identity, target, place, "", 1)
     elif target.kind is Kind.ALGO_LEVEL:
         _algorithm_level(connection, target, place)
-    elif target.kind is Kind.COLLECTION:
-        readable_collection(connection, identity, target, place)
+    elif target.kind in (Kind.COLLECTION, Kind.FOLDER):
+        collection = readable_collection(connection, identity, target, place)
+        if target.folder:
+            _require_folder(connection, collection, target)
 
 
 def readable_collection(
@@ -82,6 +86,13 @@ def not_found(target: Target) -> NotFound:
     return NotFound(f"path not found: {target.uri}")
 
 
+def _require_folder(
+    connection: sa.Connection, collection: data_records.Collection | None, target: Target
+) -> None:
+    if collection is None or not data_folders.exists(connection, collection.id, target.folder):
+        raise not_found(target)
+
+
 def _collections(
     connection: sa.Connection, identity: Identity, target: Target, place: Place, after: str, limit: int
 ) -> list[str]:
@@ -111,21 +122,23 @@ def _folders(names: list[str], page_size: int) -> dict[str, Any]:
     return _with_marker(document, names, page_size)
 
 
-def _files(
-    connection: sa.Connection, collection: data_records.Collection, after: str, page_size: int
-) -> dict[str, Any]:
-    rows = data_records.files_after(connection, collection, after, page_size + 1)
+def _entries(entries: list[data_folders.Entry], page_size: int) -> dict[str, Any]:
+    folders: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    for entry in entries[:page_size]:
+        if entry.size is None:
+            folders.append({"name": entry.key[:-1]})
+        else:
+            files.append({"filename": entry.key, "last_modified": iso_time(entry.modified_at), "size": entry.size})
     document: dict[str, Any] = {}
-    if rows:
-        document["files"] = [
-            {"filename": name, "last_modified": iso_time(modified_at), "size": size}
-            for name, size, modified_at in rows[:page_size]
-        ]
-    return _with_marker(document, (name for name, _, _ in rows), page_size)
+    if folders:
+        document["folders"] = folders
+    if files:
+        document["files"] = files
+    return _with_marker(document, [entry.key for entry in entries], page_size)
 
 
-def _with_marker(document: dict[str, Any], names: Iterable[str], page_size: int) -> dict[str, Any]:
-    shown = list(names)
-    if len(shown) > page_size:
-        document["marker"] = page_markers.marker_for(_MARKERS, shown[page_size - 1])
+def _with_marker(document: dict[str, Any], names: list[str], page_size: int) -> dict[str, Any]:
+    if len(names) > page_size:
+        document["marker"] = page_markers.marker_for(_MARKERS, names[page_size - 1])
     return document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from urllib.parse import unquote_to_bytes
 
@@ -32,9 +32,9 @@ class Kind(Enum):
     ROOT = auto()  # data://
     ACCOUNT = auto()  # data://OWNER
     COLLECTION = auto()  # a directory with files in it, of any space
-    FILE = auto()
+    FOLDER = auto()  # below a collection: implied by the names of the files in it
+    FILE = auto()  # or a folder, for readers: only the store knows which of the two a name without a slash is
     ALGO_LEVEL = auto()  # data://.algo, .algo/OWNER, .algo/OWNER/NAME
-    TOO_DEEP = auto()  # below a file, or a directory below a collection: never exists
     CONNECTED = auto()  # of a connector: only its provider knows whether it's a file or a directory
 
 
@@ -47,7 +47,8 @@ class Target:
     owner       the account, in the hosted space; None is the caller's own (``.my``)
     collection  its name; in the algorithm space OWNER/NAME/FOLDER, or only FOLDER when `is_short`; for `ALGO_LEVEL`
                 what there is of OWNER/NAME
-    file        the file's name
+    file        the file's name, with slashes where it's in folders
+    folder      the folder's, likewise, without a slash at either end
     is_short    ``.algo/temp`` or ``.algo/perm``: below the algorithm that makes the request
     connector   ``PROTOCOL`` or ``PROTOCOL+LABEL``, the protocol in lower case; empty for data of the platform's own
     path        inside the connector, without a slash at either end
@@ -62,6 +63,12 @@ class Target:
     is_short: bool = False
     connector: str = ""
     path: str = ""
+    folder: str = ""
+
+    @property
+    def as_folder(self) -> Target:
+        """The folder that has the name of this file."""
+        return replace(self, kind=Kind.FOLDER, file="", folder=self.file)
 
 
 def parse(tail: bytes) -> Target:
@@ -139,9 +146,8 @@ def _hosted(path: str) -> Target:
         target = Target(Kind.ACCOUNT, uri, HOSTED, None if first == ".my" else first)
     else:
         target = _collection(uri, HOSTED, None if first == ".my" else first, rest[0], rest[1:])
-    if is_directory and target.kind is Kind.FILE:
-        return Target(Kind.TOO_DEEP, uri)
-    return target
+    _check_length(target.file)
+    return target.as_folder if is_directory and target.kind is Kind.FILE else target
 
 
 def _check(segment: str) -> None:
@@ -149,11 +155,15 @@ def _check(segment: str) -> None:
         raise BadRequest("the path has an empty name in it (two slashes in a row)")
     if segment in (".", ".."):
         raise BadRequest(f"the path has {segment!r} in it; hosted data has no relative paths")
-    # Every character takes at least one byte; the first test keeps the second one cheap.
-    if len(segment) > MAX_NAME_BYTES or len(segment.encode("utf-8")) > MAX_NAME_BYTES:
-        raise BadRequest(f"the name {segment[:40]!r}... is longer than {MAX_NAME_BYTES} bytes of UTF-8")
+    _check_length(segment)
     if any(unicodedata.category(character) == "Cc" for character in segment):
         raise BadRequest(f"the name {segment[:60]!r} has a control character in it")
+
+
+def _check_length(name: str) -> None:
+    # Every character takes at least one byte; the first test keeps the second one cheap.
+    if len(name) > MAX_NAME_BYTES or len(name.encode("utf-8")) > MAX_NAME_BYTES:
+        raise BadRequest(f"the name {name[:40]!r}... is longer than {MAX_NAME_BYTES} bytes of UTF-8")
 
 
 def _algorithm(uri: str, names: list[str]) -> Target:
@@ -172,5 +182,5 @@ def _algorithm(uri: str, names: list[str]) -> Target:
 def _collection(
     uri: str, space: str, owner: str | None, collection: str, rest: list[str], is_short: bool = False
 ) -> Target:
-    kind = (Kind.COLLECTION, Kind.FILE)[len(rest)] if len(rest) < 2 else Kind.TOO_DEEP
-    return Target(kind, uri, space, owner, collection, rest[0] if rest else "", is_short)
+    kind = Kind.FILE if rest else Kind.COLLECTION
+    return Target(kind, uri, space, owner, collection, "/".join(rest), is_short)

@@ -141,17 +141,17 @@ def some_files(connection: sa.Connection, collection_id: str, limit: int) -> lis
     return [(row.id, row.blob_id) for row in connection.execute(statement)]
 
 
-def files_after(
-    connection: sa.Connection, collection: Collection, after: str, limit: int
-) -> list[tuple[str, int, int]]:
-    """Name, size and time of up to `limit` files behind the name `after`, in order."""
+def files_between(
+    connection: sa.Connection, collection_id: str, start: str, end: str, limit: int
+) -> list[sa.Row[Any]]:
+    """Id, blob_id, name and size of up to `limit` files from the name `start` to before `end`, in order."""
     statement = (
-        sa.select(_files.c.name, _files.c.size, _files.c.modified_at)
-        .where(_files.c.collection_id == collection.id, _files.c.name > after)
+        sa.select(_files.c.id, _files.c.blob_id, _files.c.name, _files.c.size)
+        .where(_files.c.collection_id == collection_id, _files.c.name >= start, _files.c.name < end)
         .order_by(_files.c.name)
         .limit(limit)
     )
-    return [(row.name, row.size, row.modified_at) for row in connection.execute(statement)]
+    return list(connection.execute(statement))
 
 
 def collections_after(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..connectors.base import Reader
+from ..errors import BadRequest
 from ..identity import Identity
 from .acl import AclDocument
 from .data_paths import Target
@@ -16,6 +17,14 @@ from .preconditions import UNCONDITIONAL, Conditions
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
+
+
+class IsDirectory(BadRequest):
+    """400: what was to be a file is a directory, which whoever takes either goes on with: `directory`."""
+
+    def __init__(self, directory: Target) -> None:
+        super().__init__(f"{directory.uri} is a directory; name a file in it")
+        self.directory = directory
 
 
 class UploadInProgress(Protocol):
@@ -58,7 +67,9 @@ class DataStore(Protocol):
         """`target` with its kind, where only the store knows what a path names. Raises NotFound."""
         ...
 
-    def open_file(self, identity: Identity, target: Target, with_content: bool = True) -> OpenedFile: ...
+    def open_file(self, identity: Identity, target: Target, with_content: bool = True) -> OpenedFile:
+        """The file `target`. Raises NotFound, and IsDirectory when it turns out to be one."""
+        ...
 
     def list_directory(
         self, identity: Identity, target: Target, marker: str = "", with_acl: bool = False
@@ -76,7 +87,9 @@ class DataStore(Protocol):
 
     def store(self, request: UploadRequest, content: Iterable[bytes]) -> Stored: ...
 
-    def delete_file(self, identity: Identity, target: Target, conditions: Conditions = UNCONDITIONAL) -> int: ...
+    def delete_file(self, identity: Identity, target: Target, conditions: Conditions = UNCONDITIONAL) -> int:
+        """Remove the file `target`; 1. Raises as `open_file` does."""
+        ...
 
     def delete_directory(self, identity: Identity, target: Target, force: bool = False) -> int: ...
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from ..db.database import Database
 from ..db.values import now_ms
-from ..errors import ApiProblem, BadRequest, NotFound, TooLarge, Unavailable
+from ..errors import ApiProblem, BadRequest, Conflict, NotFound, TooLarge, Unavailable
 from ..identity import Identity
 from ..storage.base import BlobStore
-from . import acl, data_records
+from . import acl, data_folders, data_records
 from .content_types import ContentType
 from .data_access import place_of, require_own, require_write
 from .data_paths import HOSTED, SESSION, Kind, Target
@@ -94,7 +94,7 @@ class Upload:
         self._place = place_of(request.target, request.identity)
         if not whole:
             with stores.database.read() as connection:
-                self._check(*data_records.locate(connection, self._place, request.target.file))
+                self._check(connection, *data_records.locate(connection, self._place, request.target.file))
         self._check_size(request.size or 0)
         self._hash = Hasher(request.digest)
         self._type = ContentType(request.content_type, request.target.file)
@@ -158,7 +158,7 @@ class Upload:
         }
         with self._stores.database.write() as connection:
             found = data_records.locate(connection, self._place, target.file, for_update=True)
-            self._check(*found)
+            self._check(connection, *found)
             collection, existing = found
             if collection is None:
                 collection = self._create_implied(connection)
@@ -181,18 +181,25 @@ class Upload:
 
     def _check_kind(self) -> None:
         target = self._request.target
-        if target.kind is Kind.TOO_DEEP:
-            raise BadRequest(f"{target.uri} can't be a file: collections hold files only, no directories")
         if target.kind is not Kind.FILE:
             raise BadRequest(f"{target.uri} is a directory; name a file in it")
 
-    def _check(self, collection: data_records.Collection | None, existing: data_records.File | None) -> None:
+    def _check(
+        self,
+        connection: sa.Connection,
+        collection: data_records.Collection | None,
+        existing: data_records.File | None,
+    ) -> None:
         target = self._request.target
         if collection is None and self._place.space == HOSTED:
-            directory = target.uri.rpartition("/")[0]
+            directory = target.uri[: -len(target.file) - 1]
             raise NotFound(f"directory {directory} not found; create it with: algo mkdir {directory}")
         require_own(self._place, target)
         self._request.conditions.check(existing.etag if existing else None, target.uri)
+        if collection is not None and existing is None:
+            obstacle = data_folders.in_the_way(connection, collection.id, target.file)
+            if obstacle:
+                raise Conflict(f"{target.uri} can't be stored: {obstacle}; remove that, or choose another name")
 
     def _check_size(self, size: int) -> None:
         limit = self._stores.max_file_bytes

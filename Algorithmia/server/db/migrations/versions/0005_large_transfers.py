@@ -1,4 +1,4 @@
-"""SHA-256 beside ETags, uploads that can be taken up again, and what each account stores."""
+"""SHA-256 beside ETags, uploads that can be taken up again, what each account stores, names in the order of bytes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("used_bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("accounts", sa.Column("quota_bytes", sa.BigInteger))
     op.execute(_USED)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute('ALTER TABLE files ALTER COLUMN name TYPE TEXT COLLATE "C"')
     op.create_table(
         "uploads",
         sa.Column("id", sa.String(36), nullable=False),
