@@ -96,6 +96,20 @@ def base_name(uri):
     return path.rsplit("/", 1)[-1]
 
 
+def split_hosted(path):
+    # type: (str) -> Optional[Tuple[str, str]]
+    """Collection and name of the file or folder at a hosted path: ``('.my/c', 'a/b')``; None for what is above those."""
+    parts = path.split("/")
+    depth = 2
+    if parts[0] == ".session":
+        depth = 1
+    elif parts[0] == ".algo":
+        depth = 2 if parts[1:2] in (["temp"], ["perm"]) else 4
+    if len(parts) <= depth or not all(parts):
+        return None
+    return "/".join(parts[:depth]), "/".join(parts[depth:])
+
+
 def parent_and_base(path):
     # type: (str) -> Tuple[str, str]
     """``('a/b', 'c')`` for ``a/b/c``; ``('data://foo', 'bar')`` for ``data://foo/bar``.
