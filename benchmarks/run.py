@@ -1,10 +1,11 @@
 """Run benchmarks and print a table of ratios: ``python benchmarks/run.py [NAME ...] [--quick] [--json FILE]``.
 
-``faults``, ``lifecycle-faults``, ``storm``, ``load``, ``cold`` and ``chaos`` are no ratios and run only when named: the
-first two kill the server ``--rounds`` times, the third sends 200 pushes, publications and calls at once, ``load`` keeps
-1,000 calls in flight, ``cold`` calls 200 algorithms that have no process, ``chaos`` kills workers and the server during
-``--calls`` calls; all print counts. Each other case compares us with a reference in the same run. Exit status 0: all
-ran (targets met or not); 1: some failed to run; with --strict, also 1 for a missed target.
+``faults``, ``lifecycle-faults``, ``storm``, ``load``, ``cold``, ``chaos`` and ``transfer-faults`` are no ratios and run
+only when named: the first two kill the server ``--rounds`` times, the third sends 200 pushes, publications and calls at
+once, ``load`` keeps 1,000 calls in flight, ``cold`` calls 200 algorithms that have no process, ``chaos`` kills workers
+and the server during ``--calls`` calls, ``transfer-faults`` makes ``--rounds`` transfers over connections that break
+and damage; all print counts. Each other case compares us with a reference in the same run. Exit status 0: all ran
+(targets met or not); 1: some failed to run; with --strict, also 1 for a missed target.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from benchmarks.lifecycle import storm  # noqa: E402
 from benchmarks.serving import cases as serving  # noqa: E402
 from benchmarks.serving import chaos, cold, load  # noqa: E402
 from benchmarks.transfer import cases as transfer  # noqa: E402
+from benchmarks.transfer import faults as transfer_faults  # noqa: E402
 
 CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES, *serving.CASES, *transfer.CASES]
 TESTS = {
@@ -44,6 +46,9 @@ TESTS = {
     "cold": lambda arguments: cold.run(10 if arguments.quick else 200),
     "chaos": lambda arguments: chaos.run(
         600 if arguments.quick else arguments.calls, arguments.seed, arguments.gateways
+    ),
+    "transfer-faults": lambda arguments: transfer_faults.run(
+        10 if arguments.quick else arguments.rounds, arguments.seed
     ),
 }
 
