@@ -37,6 +37,7 @@ from .services.git_hosting import Hosting
 from .services.invoke import Invoker
 from .services.management import Management
 from .services.publishing import Publishing
+from .services.resumable_uploads import ResumableUploads
 from .services.secrets import Secrets
 from .settings import Settings
 from .storage.local import LocalBlobStore
@@ -84,6 +85,7 @@ class Platform:
         self.accounts = Accounts(self.database)
         self.authenticator = Authenticator(self.accounts)
         self.data = HostedData(self.database, self.blobs, settings)
+        self.uploads = ResumableUploads(self.data.stores)
         self.access = AlgorithmAccess(self.database)
         self.repositories = Repositories(settings.state, settings)
         self.git_hosting = Hosting(self.database, self.access, self.repositories)
@@ -182,9 +184,22 @@ class Platform:
 
 def create_application(platform: Platform) -> Application:
     """The ASGI application over `platform`."""
-    from .routes import accounts, algo, algorithms, data, environments, git, health, insights, metrics, scms, secrets
+    from .routes import (
+        accounts,
+        algo,
+        algorithms,
+        data,
+        environments,
+        git,
+        health,
+        insights,
+        metrics,
+        scms,
+        secrets,
+        uploads,
+    )
 
-    modules = (algo, data, accounts, algorithms, environments, git, health, insights, metrics, scms, secrets)
+    modules = (algo, data, uploads, accounts, algorithms, environments, git, health, insights, metrics, scms, secrets)
     routes: list[Route] = [route for module in modules for route in module.ROUTES]
     platform.known_calls = algo.KnownCalls(platform)
     return Application(platform, routes, platform.known_calls.shortcut)

@@ -23,6 +23,7 @@ from ..services.data_paths import Kind, Target
 from ..services.data_store import DataStore, IsDirectory, UploadInProgress
 from ..services.data_uploads import Stored, UploadRequest
 from ..services.preconditions import Conditions
+from . import uploads
 from .file_response import file_response
 from .parsing import flag, read_json
 
@@ -63,6 +64,7 @@ class Verbs:
             "PATCH": self.patch,
             "DELETE": self.delete,
             "COPY": self.copy,
+            "OPTIONS": uploads.options(self._begin, self.methods),
         }
 
     async def get(self, request: Request) -> Response:
@@ -92,6 +94,8 @@ class Verbs:
 
     async def put(self, request: Request) -> Response:
         identity, target, store = await self._begin(request)
+        if uploads.begins(request):
+            return await uploads.create(request, identity, target)
         wanted = UploadRequest(
             identity,
             target,
@@ -108,6 +112,8 @@ class Verbs:
 
     async def post(self, request: Request) -> Response:
         identity, target, store = await self._begin(request)
+        if uploads.begins(request):
+            return await uploads.create(request, identity, target)
         body = await read_json(request, NewCollection, '{"name": "images", "acl": {"read": ["user://*"]}}')
         uri = await _blocking(store, store.create_collection, identity, target, body.name, body.acl)
         return json_response({"result": uri})

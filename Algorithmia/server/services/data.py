@@ -90,6 +90,11 @@ class HostedData:
         self._swept_at = 0.0
         self._sweeping = threading.Lock()
 
+    @property
+    def stores(self) -> Stores:
+        """What uploads write to."""
+        return self._stores
+
     def recover(self) -> None:
         """At start: settle what a crash left behind, and drop what belonged to sessions of the process before."""
         with self._database.read() as connection:

@@ -15,7 +15,7 @@ from ..db.database import Database
 from ..db.values import now_ms
 from ..errors import ApiProblem, BadRequest, Conflict, NotFound, TooLarge, Unavailable
 from ..identity import Identity
-from ..storage.base import BlobStore
+from ..storage.base import BlobStore, BlobWriter
 from . import acl, data_folders, data_records
 from .content_types import ContentType
 from .data_access import place_of, require_own, require_write
@@ -98,14 +98,14 @@ class Upload:
         self._check_size(request.size or 0)
         self._hash = Hasher(request.digest)
         self._type = ContentType(request.content_type, request.target.file)
-        with _disk_errors():
-            self._writer = stores.blobs.create()
+        with disk_errors():
+            self._writer = self._begin_blob()
 
     def write(self, data: bytes) -> None:
         """Append `data`. Raises TooLarge, or Unavailable when the disk is full."""
         self._size += len(data)
         self._check_size(self._size)
-        with self._busy, _disk_errors():
+        with self._busy, disk_errors():
             self._hash.update(data)
             self._type.feed(data)
             self._writer.write(data)
@@ -114,7 +114,7 @@ class Upload:
         """Make what was written the file's content; durable when this returns. Raises CorruptedContent."""
         self._hash.check(self._request.target.uri)
         with self._busy:
-            with _disk_errors():
+            with disk_errors():
                 self._writer.finish()
             # Should the transaction fail, whether it took effect is unknown: only the next start can tell then whose
             # the staged blob is. A refusal is known to have rolled it back.
@@ -165,7 +165,14 @@ class Upload:
             data_records.put_file(connection, collection, existing, values)
             replaced = [existing.blob_id] if existing else []
             self._stores.garbage.add(connection, replaced)
+            self._settle(connection)
         return replaced
+
+    def _begin_blob(self) -> BlobWriter:
+        return self._stores.blobs.create()
+
+    def _settle(self, connection: sa.Connection) -> None:
+        """What else belongs to the transaction that makes the file."""
 
     def _create_implied(self, connection: sa.Connection) -> data_records.Collection:
         place = self._place
@@ -210,7 +217,8 @@ class Upload:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """A context in which a full disk is Unavailable, and a file that no disk can hold TooLarge."""
     try:
         yield
     except OSError as problem:

@@ -62,6 +62,11 @@ class Hasher:
         if self._size <= SMALL or self._wants_md5:
             self._md5.update(data)
 
+    def expect(self, announced: Digest | None) -> None:
+        """Have `check` compare with `announced`, which was told only now; an MD5 of large content is too late then."""
+        self._announced = announced
+        self._wants_md5 = announced is not None and announced.algorithm == "md5"
+
     @property
     def etag(self) -> str:
         """The ETag of the content, 32 hexadecimal digits."""
