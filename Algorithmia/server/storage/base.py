@@ -2,8 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+
+_BLOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def is_blob_id(name: str) -> bool:
+    """Whether `name` has the form of an id."""
+    return _BLOB_ID.fullmatch(name) is not None
+
+
+def checked(blob_id: str) -> str:
+    """`blob_id`. Raises ValueError for anything that has not the form of one: ids never come from outside."""
+    if not is_blob_id(blob_id):
+        raise ValueError(f"not a blob id: {blob_id!r}")
+    return blob_id
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a store holds under one name: an id, or the path of something that is no blob.
+
+    modified_at  seconds since the epoch
+    """
+
+    name: str
+    size: int
+    modified_at: float
 
 
 class BlobWriter(Protocol):
@@ -34,12 +62,19 @@ class BlobWriter(Protocol):
 
 
 class BlobStore(Protocol):
-    """Contents by id. Every method may block, and may be called from any thread."""
+    """Contents by id. Every method may block, and may be called from any thread.
 
-    def create(self, resumable: bool = False) -> BlobWriter:
-        """Begin a new blob with a fresh id.
+    is_remote  whether it's reached over a network, and may take its time
+    """
+
+    @property
+    def is_remote(self) -> bool: ...
+
+    def create(self, resumable: bool = False, blob_id: str | None = None) -> BlobWriter:
+        """Begin a new blob.
 
         resumable  it may be suspended: a store elsewhere keeps it on the server's own disk until it is finished
+        blob_id    its id, when it has one in another store; else it gets a fresh one
         """
         ...
 
@@ -67,7 +102,7 @@ class BlobStore(Protocol):
         """`publish` each of `blob_ids`, or those of them that have not been deleted meanwhile."""
 
     def open_blob(self, blob_id: str) -> BinaryIO:
-        """The content for reading, unbuffered. It stays readable while open, also when deleted meanwhile.
+        """The content for reading and seeking, unbuffered. It stays readable while open, also when deleted meanwhile.
 
         Raises FileNotFoundError when there's no such blob (any more).
         """
@@ -83,3 +118,11 @@ class BlobStore(Protocol):
 
         One that `is_referenced` is published, one that `is_unfinished` can be resumed as before, others are dropped.
         """
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything that is published, ids in order; and whatever else lies there, anywhere between them."""
+        ...
+
+    def staged(self) -> list[str]:
+        """The ids of what is not published."""
+        ...

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..durable import sync
+from .base import Entry, checked, is_blob_id
 
 log = logging.getLogger("algorithmia.storage")
 
-_BLOB_ID = re.compile(r"[0-9a-f]{32}")
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _RESUME_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-
-
 # Of the contents that are written together: how many descriptors they may take.
 _OPEN_AT_ONCE = 256
 
 
 class LocalBlobWriter:
-    """Writes one blob into the staging directory of `store`: a new one, or the one there that is called `resumed`."""
+    """Writes one blob into the staging directory of `store`: a new one, or with `resumes` the one that is there."""
 
-    def __init__(self, store: LocalBlobStore, resumed: str | None = None) -> None:
-        self.id = uuid.uuid4().hex if resumed is None else resumed
+    def __init__(self, store: LocalBlobStore, blob_id: str, resumes: bool = False) -> None:
+        self.id = blob_id
         self._store = store
-        self._path = store.staged(self.id)
-        self._descriptor = os.open(self._path, _CREATE_FLAGS if resumed is None else _RESUME_FLAGS, 0o600)
-        self._size = 0 if resumed is None else os.fstat(self._descriptor).st_size
+        self._path = store.staged_path(blob_id)
+        self._descriptor = os.open(self._path, _RESUME_FLAGS if resumes else _CREATE_FLAGS, 0o600)
+        self._size = os.fstat(self._descriptor).st_size if resumes else 0
 
     @property
     def size(self) -> int:
@@ -72,19 +69,22 @@ class LocalBlobWriter:
 class LocalBlobStore:
     """A `BlobStore` below the directory `root`, which is made on first use and readable to its owner only."""
 
+    is_remote = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.staging = root / "staging"
 
-    def create(self, resumable: bool = False) -> LocalBlobWriter:
+    def create(self, resumable: bool = False, blob_id: str | None = None) -> LocalBlobWriter:
+        new_id = uuid.uuid4().hex if blob_id is None else blob_id
         try:
-            return LocalBlobWriter(self)
+            return LocalBlobWriter(self, new_id)
         except FileNotFoundError:
-            self._make_directories()
-            return LocalBlobWriter(self)
+            self.make_directories()
+            return LocalBlobWriter(self, new_id)
 
     def resume(self, blob_id: str) -> LocalBlobWriter:
-        return LocalBlobWriter(self, blob_id)
+        return LocalBlobWriter(self, blob_id, resumes=True)
 
     def create_many(self, contents: Sequence[bytes]) -> list[str]:
         ids: list[str] = []
@@ -118,12 +118,12 @@ class LocalBlobStore:
     def publish(self, blob_id: str) -> None:
         target = self._shard(blob_id)
         try:
-            os.rename(self.staged(blob_id), target)
+            os.rename(self.staged_path(blob_id), target)
         except FileNotFoundError:
             # The first blob of this shard; if it's the source that's missing, the second attempt says so.
             with suppress(FileExistsError):
                 os.mkdir(os.path.dirname(target), 0o700)
-            os.rename(self.staged(blob_id), target)
+            os.rename(self.staged_path(blob_id), target)
 
     def publish_many(self, blob_ids: Sequence[str]) -> None:
         for blob_id in blob_ids:
@@ -132,49 +132,80 @@ class LocalBlobStore:
 
     def open_blob(self, blob_id: str) -> BinaryIO:
         # A blob moves once, from staging to its shard: it may do so between the first two looks.
-        for path in (self._shard(blob_id), self.staged(blob_id)):
+        for path in (self._shard(blob_id), self.staged_path(blob_id)):
             with suppress(FileNotFoundError):
                 return open(path, "rb", buffering=0)
         return open(self._shard(blob_id), "rb", buffering=0)
 
+    def open_staged(self, blob_id: str) -> BinaryIO:
+        """`open_blob` of one that isn't published."""
+        return open(self.staged_path(blob_id), "rb", buffering=0)
+
+    def delete_staged(self, blob_id: str) -> None:
+        """`delete` of one that isn't published."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.staged_path(blob_id))
+
     def delete(self, blob_id: str) -> None:
         # In the order in which a blob moves, or one that moves between the two looks would stay for ever.
-        for path in (self.staged(blob_id), self._shard(blob_id)):
+        for path in (self.staged_path(blob_id), self._shard(blob_id)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
     ) -> None:
-        self._make_directories()
+        self.make_directories()
         for blob_id in garbage:
             self.delete(blob_id)
         for name in os.listdir(self.staging):
-            if not _BLOB_ID.fullmatch(name):
+            if not is_blob_id(name):
                 log.warning("left alone: %s is not a blob", self.staging / name)
             elif is_referenced(name):
                 self.publish(name)
             elif not is_unfinished(name):
                 os.unlink(self.staging / name)
 
+    def entries(self) -> Iterator[Entry]:
+        for shard in sorted(_names(self.root)):
+            if shard == self.staging.name:
+                continue
+            if len(shard) == 2 and os.path.isdir(self.root / shard):
+                for name in sorted(_names(self.root / shard)):
+                    is_blob = is_blob_id(name) and name.startswith(shard)
+                    yield from _entry(self.root / shard / name, name if is_blob else f"{shard}/{name}")
+            else:
+                yield from _entry(self.root / shard, shard)
+
+    def staged(self) -> list[str]:
+        return [name for name in _names(self.staging) if is_blob_id(name)]
+
     def sync_staging(self) -> None:
         """Make the entries of the staging directory durable."""
         sync(self.staging)
 
-    def _make_directories(self) -> None:
+    def make_directories(self) -> None:
+        """Make what isn't there yet."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.staging.mkdir(exist_ok=True, mode=0o700)
 
-    def staged(self, blob_id: str) -> str:
+    def staged_path(self, blob_id: str) -> str:
         """Where the blob is until it is published."""
-        return f"{self.staging}/{self._checked(blob_id)}"
+        return f"{self.staging}/{checked(blob_id)}"
 
     def _shard(self, blob_id: str) -> str:
-        return f"{self.root}/{self._checked(blob_id)[:2]}/{blob_id}"
+        return f"{self.root}/{checked(blob_id)[:2]}/{blob_id}"
 
-    @staticmethod
-    def _checked(blob_id: str) -> str:
-        # Ids never come from outside; this keeps it so.
-        if not _BLOB_ID.fullmatch(blob_id):
-            raise ValueError(f"not a blob id: {blob_id!r}")
-        return blob_id
+
+def _names(directory: Path) -> list[str]:
+    """What is in `directory`, if there is one."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _entry(path: Path, name: str) -> Iterator[Entry]:
+    with suppress(FileNotFoundError):  # removed since it was listed
+        found = os.stat(path)
+        yield Entry(name, found.st_size, found.st_mtime)

@@ -1,0 +1,200 @@
+"""Blobs in an object store (S3, Google Cloud Storage, Azure): one object ``ab/ID`` each, as on a local disk.
+
+An object has no name until it is complete, and has its final one then. So that none is left behind should the server
+end before a row refers to it, its id is noted in the directory ``unsettled`` of the server's own disk for that long.
+Blobs that may be suspended are in ``staging`` there, as local ones are, until something durable refers to them.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from .base import BlobWriter, Entry, checked, is_blob_id
+from .local import LocalBlobStore
+from .notes import Notes
+from .object_errors import translated
+from .object_streams import PART, PARTS_IN_FLIGHT, ObjectReader, SpooledWriter, StreamedWriter
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+# Providers take 10,000 parts and no more.
+_MOST_PARTS = 9_000
+# Requests at once where there are many to make; names in one request that removes them.
+_AT_ONCE = 16
+_TOGETHER = 1000
+
+
+class ObjectBlobStore:
+    """A `BlobStore` in `objects`, with what is unsettled in the directory `root`."""
+
+    is_remote = True
+
+    def __init__(self, objects: ObjectStore, root: Path) -> None:
+        self.unsettled = Notes(root / "unsettled")
+        self._objects: Any = objects
+        self._spool = LocalBlobStore(root)
+        self._lock = threading.Lock()
+        self._readers: Counter[str] = Counter()
+        self._deleted_while_read: set[str] = set()
+
+    def create(self, resumable: bool = False, blob_id: str | None = None) -> BlobWriter:
+        if resumable:
+            return SpooledWriter(self, self._spool.create(blob_id=blob_id))
+        return StreamedWriter(self, uuid.uuid4().hex if blob_id is None else blob_id)
+
+    def resume(self, blob_id: str) -> BlobWriter:
+        return SpooledWriter(self, self._spool.resume(blob_id))
+
+    def create_many(self, contents: Sequence[bytes]) -> list[str]:
+        import obstore
+
+        ids = [uuid.uuid4().hex for _ in contents]
+        if not ids:
+            return ids
+        for blob_id in ids:
+            self.unsettled.add(blob_id)
+        self.unsettled.sync()
+
+        def put(blob_id: str, content: bytes) -> None:
+            obstore.put(self._objects, _key(blob_id), content, use_multipart=False)
+
+        try:
+            with translated(), ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(put, ids, contents))
+        except BaseException:
+            with suppress(OSError):  # the notes stay: the next start tries again
+                self._delete_many(ids)
+            raise
+        return ids
+
+    def publish(self, blob_id: str) -> None:
+        self.unsettled.remove(blob_id)
+        self._spool.delete_staged(blob_id)
+
+    def publish_many(self, blob_ids: Sequence[str]) -> None:
+        for blob_id in blob_ids:
+            with suppress(FileNotFoundError):
+                self.publish(blob_id)
+
+    def open_blob(self, blob_id: str) -> BinaryIO:
+        with suppress(FileNotFoundError):
+            return self._spool.open_staged(blob_id)
+        with self._lock:
+            self._readers[blob_id] += 1
+        try:
+            whole = self._get(blob_id, 0)
+        except BaseException:
+            self._reader_closed(blob_id)
+            raise
+        reader = ObjectReader(whole, lambda start: self._get(blob_id, start), lambda: self._reader_closed(blob_id))
+        return cast(BinaryIO, reader)
+
+    def delete(self, blob_id: str) -> None:
+        self._spool.delete_staged(blob_id)
+        with self._lock:
+            if self._readers[blob_id]:
+                # Who reads it reads on, maybe with further requests; the last one removes it, or the next start.
+                self.unsettled.add(blob_id)
+                self._deleted_while_read.add(blob_id)
+                return
+        self._delete_many([blob_id])
+
+    def recover(
+        self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
+    ) -> None:
+        self._spool.make_directories()
+        rest = iter(garbage)
+        while batch := list(islice(rest, _TOGETHER)):
+            self._delete_many(batch)
+        for blob_id in self._spool.staged():
+            if is_referenced(blob_id):
+                # It has been sent, if this was the store of that time: sending it again makes sure.
+                self.send_spooled(blob_id)
+                self.publish(blob_id)
+            elif not is_unfinished(blob_id):
+                self._spool.delete_staged(blob_id)
+        for blob_id in self.unsettled.all():
+            if not is_referenced(blob_id):
+                self._delete_many([blob_id])
+            self.unsettled.discard(blob_id)
+
+    def entries(self) -> Iterator[Entry]:
+        import obstore
+
+        with translated():
+            for page in obstore.list(self._objects, chunk_size=_TOGETHER):
+                for found in page:
+                    path = found["path"]
+                    name = path[3:]
+                    is_blob = is_blob_id(name) and path == _key(name)
+                    yield Entry(name if is_blob else path, found["size"], found["last_modified"].timestamp())
+
+    def staged(self) -> list[str]:
+        return self._spool.staged()
+
+    def open_writer(self, blob_id: str) -> Any:
+        """The library's writer of an object."""
+        import obstore
+
+        return obstore.open_writer(
+            self._objects, _key(blob_id), buffer_size=PART, max_concurrency=PARTS_IN_FLIGHT
+        )
+
+    def send_spooled(self, blob_id: str) -> None:
+        """Make an object of what is in the spool, where it stays until it's published."""
+        import obstore
+
+        self.unsettled.add(blob_id)
+        self.unsettled.sync()
+        path = Path(self._spool.staged_path(blob_id))
+        part = max(PART, path.stat().st_size // _MOST_PARTS)
+        with translated():
+            obstore.put(self._objects, _key(blob_id), path, chunk_size=part, max_concurrency=PARTS_IN_FLIGHT)
+
+    def _get(self, blob_id: str, start: int) -> Any:
+        import obstore
+
+        with translated():
+            # A range that begins at the end of an empty object would be refused.
+            options: Any = {"range": {"offset": start}} if start else None
+            return obstore.get(self._objects, _key(blob_id), options=options)
+
+    def _reader_closed(self, blob_id: str) -> None:
+        with self._lock:
+            self._readers[blob_id] -= 1
+            if self._readers[blob_id]:
+                return
+            del self._readers[blob_id]
+            if blob_id not in self._deleted_while_read:
+                return
+            self._deleted_while_read.discard(blob_id)
+        with suppress(OSError):  # the note stays: the next start tries again
+            self._delete_many([blob_id])
+
+    def _delete_many(self, blob_ids: Sequence[str]) -> None:
+        import obstore
+
+        keys = [_key(blob_id) for blob_id in blob_ids]
+        try:
+            with translated():
+                obstore.delete(self._objects, keys)
+        except FileNotFoundError:
+            # Some providers stop at the first that isn't there.
+            for one in keys if len(keys) > 1 else ():
+                with translated(), suppress(FileNotFoundError):
+                    obstore.delete(self._objects, one)
+        for blob_id in blob_ids:
+            self.unsettled.discard(blob_id)
+
+
+def _key(blob_id: str) -> str:
+    return f"{checked(blob_id)[:2]}/{blob_id}"
