@@ -98,7 +98,7 @@ def base_name(uri):
 
 def split_hosted(path):
     # type: (str) -> Optional[Tuple[str, str]]
-    """Collection and name of the file or folder at a hosted path: ``('.my/c', 'a/b')``; None for what is above those."""
+    """Collection and name of the file or folder at a hosted path: ``('.my/c', 'a/b')``; None for what is higher up."""
     parts = path.split("/")
     depth = 2
     if parts[0] == ".session":
