@@ -203,7 +203,9 @@ class Transport(object):
 
 def _abortable(connection_class, waiting, lock):
     # type: (Any, Dict[int, Any], Any) -> Any
-    """`connection_class`, noting in `waiting` which thread waits for an answer on which connection."""
+    """`connection_class`, noting in `waiting` which thread waits for an answer on which connection, and refusing
+    answers whose head was cut off: to httplib, what is missing there seems not to have been meant to come."""
+    from six.moves.http_client import IncompleteRead
 
     class AbortableConnection(connection_class):
         def getresponse(self, *args, **options):
@@ -212,13 +214,25 @@ def _abortable(connection_class, waiting, lock):
             with lock:
                 waiting[thread] = self
             try:
-                return connection_class.getresponse(self, *args, **options)
+                response = connection_class.getresponse(self, *args, **options)
             finally:
                 with lock:
                     waiting.pop(thread, None)
+            if _is_cut_off(getattr(response, "_original_response", None) or response):
+                self.close()
+                raise IncompleteRead(b"")
+            return response
 
     AbortableConnection.__name__ = connection_class.__name__  # as urllib3's messages have it
     return AbortableConnection
+
+
+def _is_cut_off(response):
+    # type: (Any) -> bool
+    """Whether the head of httplib's `response` doesn't say how its body ends, as any whole one of HTTP/1.1 does."""
+    if response.version != 11 or response.length is not None or response.chunked:
+        return False
+    return "close" not in (response.getheader("connection") or "").lower()
 
 
 def _is_loopback(host):

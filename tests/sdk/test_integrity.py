@@ -240,6 +240,19 @@ def test_a_download_does_not_go_on_with_another_file(collection, tmpdir):
             transfer.download(Algorithmia.client("simKEY", platform.address), "data://.my/c/f", str(tmpdir.join("f")))
 
 
+@pytest.mark.parametrize("head", [b"X-Data-Type: file\r\n", b"X-Data-Type: file\r\nContent-Le", b"X-Data-Ty"])
+def test_an_answer_whose_head_breaks_off_is_no_empty_file(head, tmpdir):
+    def break_off(connection, request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head)
+        connection.shutdown(2)
+
+    whole = answer(body=b"whole", headers=["X-Data-Type: file"])
+    with WireServer(break_off, whole) as platform:
+        client = Algorithmia.client("simKEY", platform.address)
+        assert transfer.download(client, "data://.my/c/f", str(tmpdir.join("f"))) == 5
+    assert tmpdir.join("f").read_binary() == b"whole"
+
+
 def test_digests_in_the_background():
     digest = digests.Background()
     for _ in range(20):
