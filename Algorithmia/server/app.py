@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from .errors import ApiProblem, Code, MethodNotAllowed, NotFound, Unavailable
+from .exchange import WHOLE
 from .logs import RequestLog
 from .request_ids import new_uuid
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("algorithmia.http")
 
-Handler = Callable[[Request], Awaitable[Response]]
 # What answers is an ASGI application, as Starlette's responses are.
 ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[ASGIResponse]]
 Shortcut = Callable[[Any, Any], Awaitable[ASGIResponse]]
 _encode_json = msgspec.json.encode
 _NO_NOTES: dict[str, Any] = {}
@@ -42,7 +43,7 @@ class Route:
     path, still encoded, as ``request.scope["tail"]`` (bytes)."""
 
     prefix: bytes
-    methods: dict[str, Handler]
+    methods: Mapping[str, Handler]
     exact: bool = False
 
 
@@ -56,6 +57,25 @@ def request_id_of(request: Request) -> str:
     """The id of `request`, as in the X-Request-Id header of its answer."""
     request_id: str = request.scope["request_id"]
     return request_id
+
+
+class WholeAnswer:
+    """An answer whose body is here, sent as one message where that is understood. `headers`: all but the length."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if WHOLE in scope.get("extensions", ()):
+            await send({"type": WHOLE, "status": self.status, "headers": self.headers, "body": self.body})
+            return
+        self.headers.append((b"content-length", b"%d" % len(self.body)))
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -128,41 +148,41 @@ class Application:
         scope["platform"] = self.platform
         scope["request_id"] = request_id
         answer = self._shortcut(scope) or self._find_answer
-        started: list[int] = []
+        status = 0
 
         async def send_with_id(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                started.append(message["status"])
+            nonlocal status
+            if "status" in message:
+                status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode("ascii")))
             await send(message)
 
         self.platform.activity.begin()
         try:
-            response = await self._answer(answer, scope, receive)
+            response = await answer(scope, receive)
             await response(scope, receive, send_with_id)
         except ClientDisconnect:
             log.info("client went away", extra={"request_id": request_id})
         except asyncio.CancelledError:
             # Nothing but the end of the platform's patience at shutdown does that.
             log.info("ended by the shutdown", extra={"request_id": request_id})
-            if started:
+            if status:
                 raise
             refusal = Unavailable("the platform is shutting down and has ended this request")
             await error_response(refusal, request_id)(scope, receive, send_with_id)
         except ApiProblem as refused:
-            if started:
+            if status:
                 log.warning("response broken off: %s", refused.message, extra={"request_id": request_id})
                 raise
             await error_response(refused, request_id)(scope, receive, send_with_id)
         except Exception:
-            log.exception("response failed", extra={"request_id": request_id})
-            if started:
+            log.exception("response failed" if status else "unexpected error", extra={"request_id": request_id})
+            if status:
                 raise  # The length was promised: break the connection rather than end a body early.
             problem = ApiProblem("internal server error", Code.INTERNAL)
             problem.status = 500
             await error_response(problem, request_id)(scope, receive, send_with_id)
         finally:
-            status = started[0] if started else 0
             self.platform.activity.end(status)
             self._requests.add(
                 {
@@ -170,7 +190,7 @@ class Application:
                     "method": scope["method"],
                     "path": scope.get("raw_path", b"")[:_MAX_PATH_SHOWN].decode("ascii", "replace"),
                     "status": status,
-                    "seconds": round(time.perf_counter() - began, 6),
+                    "seconds": int((time.perf_counter() - began) * 1e6) / 1e6,
                     "account": scope.get("account", ""),
                     **scope.get("notes", _NO_NOTES),
                 }
@@ -179,20 +199,6 @@ class Application:
     async def _find_answer(self, scope: Any, receive: Any) -> ASGIResponse:
         request = Request(scope, receive)
         return await self._find(request)(request)
-
-    async def _answer(self, answer: Shortcut, scope: Any, receive: Any) -> ASGIResponse:
-        request_id = scope["request_id"]
-        try:
-            return await answer(scope, receive)
-        except ApiProblem as problem:
-            return error_response(problem, request_id)
-        except ClientDisconnect:
-            raise
-        except Exception:
-            log.exception("unexpected error", extra={"request_id": request_id})
-            unexpected = ApiProblem("internal server error", Code.INTERNAL)
-            unexpected.status = 500
-            return error_response(unexpected, request_id)
 
     def _find(self, request: Request) -> Handler:
         raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode("utf-8")

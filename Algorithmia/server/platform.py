@@ -15,6 +15,7 @@ from .builds.records import BuildRecords
 from .builds.runtimes import Runtimes
 from .builds.service import Builds
 from .db.database import Database
+from .departures import Departures
 from .engine.base import Engine
 from .engine.pool import LocalPool
 from .engine.sandbox import Sandbox, detect
@@ -80,6 +81,7 @@ class Platform:
         self.settings = settings
         self.address = address
         self.activity = Activity()
+        self.departures = Departures()
         self.database = Database(settings.database_url)
         self.blobs = LocalBlobStore(settings.state / "blobs")
         self.accounts = Accounts(self.database)

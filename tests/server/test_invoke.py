@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 
 from Algorithmia.server import catalog
 from Algorithmia.server.db import schema
@@ -418,7 +419,7 @@ def test_failures(world: World) -> None:
     ],
 )
 def test_key_scopes(world: World, changes: dict[str, Any], origin: str | None, allowed: bool) -> None:
-    identity = replace(world.stranger, permissions=replace(EVERYTHING, **changes))
+    identity = structs.replace(world.stranger, permissions=replace(EVERYTHING, **changes))
 
     async def test(desk: Desk) -> None:
         for reference in ("author/Algo", world.algorithm_id):
@@ -435,7 +436,7 @@ def test_key_scopes(world: World, changes: dict[str, Any], origin: str | None, a
 
 def test_the_algorithm_acts_for_its_caller(world: World) -> None:
     async def test(desk: Desk) -> None:
-        limited = replace(
+        limited = structs.replace(
             world.stranger, key_id="k", permissions=KeyPermissions(allow_algo=True, algo_acl=("algo://author/Algo",))
         )
         await desk.call(limited, timeout=7.0)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from ..identity import Identity
 from .doorway import Adopt
 
@@ -52,8 +54,7 @@ class Build:
     network: NetworkAccess = "full"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One call. `body` is as the caller sent it; the engine never decodes it.
 
     timeout   seconds that the algorithm may run (waiting for a worker counts)
@@ -72,8 +73,7 @@ class Call:
     is_awaited: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, gc=False):
     """A call that ended well. `body` is encoded JSON for text and json, raw bytes for binary; `duration` seconds.
 
     stdout  what it printed, if that was wanted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -15,8 +14,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..app import ASGIResponse, Route, Shortcut, header_text, platform_of
+from ..app import ASGIResponse, Route, Shortcut, WholeAnswer, header_text, platform_of
 from ..auth import require_standard
+from ..departures import Receive
 from ..engine.base import ContentType
 from ..errors import ApiProblem, BadRequest, Code, TooLarge, UnsupportedMediaType
 from ..identity import Identity
@@ -25,8 +25,6 @@ from ..services.call_documents import DEFAULT, RAW, VOID, Answer, CallOptions
 
 if TYPE_CHECKING:
     from ..platform import Platform
-
-Receive = Callable[[], Awaitable[Any]]
 
 _MAX_TIMEOUT = 3000.0
 _MAX_CACHED = 1024
@@ -50,8 +48,6 @@ _CONTENT_TYPE_HELP = (
 # Answering before the body has been read breaks the connection of clients that read only afterwards; this much more
 # than the limit is read and dropped for them.
 _PATIENCE = 4
-# Calls mostly end sooner than this; only then is it worth listening for a client that goes away.
-_LISTEN_AFTER = 0.05
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -65,12 +61,12 @@ _PREFLIGHT = {
 }
 
 
-async def call(request: Request) -> Response:
+async def call(request: Request) -> WholeAnswer:
     """``POST /v1/algo/OWNER/NAME[/VERSION]`` (or the algorithm's UUID): run the algorithm, answer with its result."""
     return _response(await _call(request, None))
 
 
-async def call_from_web(request: Request) -> Response:
+async def call_from_web(request: Request) -> WholeAnswer:
     """``POST /v1/web/algo/...``: the same for a page in a browser, wherever it was loaded from."""
     try:
         answer = await _call(request, _page_host(request))
@@ -78,7 +74,7 @@ async def call_from_web(request: Request) -> Response:
         problem.headers.update(_CORS)
         raise
     response = _response(answer)
-    response.headers.update(_CORS)
+    response.headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in _CORS.items()]
     return response
 
 
@@ -119,15 +115,15 @@ async def _run(platform: Platform, known: KnownCall, receive: Receive, scope: An
     )
     if options.output == VOID:
         return await work
-    listener = _DisconnectListener(receive)
+    wait = platform.departures.watch(receive)
     try:
         return await work
     except asyncio.CancelledError:
-        if listener.has_left:
+        if wait.has_left:
             raise ClientDisconnect() from None
         raise
     finally:
-        listener.stop()
+        platform.departures.forget(wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,32 +194,6 @@ def _head(scope: Any) -> bytes | None:
             return None  # twice the same header, too: somebody else's may be behind one's own
     head = b"\0".join((scope["raw_path"], scope["query_string"], authorization or b"", content_type or b""))
     return sha256(head).digest() if len(head) <= _LONGEST_KNOWN else None
-
-
-class _DisconnectListener:
-    """Cancels the running task when its client goes away. Made once the request's body has been read."""
-
-    def __init__(self, receive: Receive) -> None:
-        self.has_left = False
-        self._receive = receive
-        self._task = asyncio.current_task()
-        self._listening: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_LISTEN_AFTER, self._start)
-
-    def _start(self) -> None:
-        self._listening = asyncio.get_running_loop().create_task(self._listen())
-
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.has_left = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._listening is not None:
-            self._listening.cancel()
 
 
 def parse_reference(tail: bytes) -> Reference:
@@ -346,9 +316,11 @@ def _page_host(request: Request) -> str:
         return ""
 
 
-def _response(answer: Answer) -> Response:
-    headers = None if answer.status < 400 else {"X-Error-Message": header_text(answer.body.decode("utf-8"))}
-    return Response(answer.body, answer.status, headers, media_type=answer.media_type)
+def _response(answer: Answer) -> WholeAnswer:
+    headers = [(b"content-type", answer.media_type.encode("latin-1"))]
+    if answer.status >= 400:
+        headers.append((b"x-error-message", header_text(answer.body.decode("utf-8")).encode("ascii")))
+    return WholeAnswer(answer.body, answer.status, headers)
 
 
 ROUTES = [

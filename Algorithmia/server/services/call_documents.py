@@ -26,8 +26,7 @@ class CallOptions:
     timing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A body ready to send."""
 
     body: bytes
@@ -35,8 +34,7 @@ class Answer:
     status: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(msgspec.Struct, frozen=True, gc=False):
     """What the answer says about the call besides its result. `total` is seconds, from request to answer."""
 
     options: CallOptions

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..builds.first_use import FirstUse
 from ..engine.base import Build, Call, CallFailure, ContentType, Engine, InvalidInput, Result
