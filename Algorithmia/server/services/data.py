@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter
 
 from ..db.database import Database
 from ..db.values import now_ms
@@ -22,6 +23,7 @@ from ..settings import Settings
 from ..storage.base import BlobStore
 from . import acl, data_folders, data_listing, data_records
 from .data_access import place_of, require_own, require_read, require_write
+from .data_batches import Batches
 from .data_paths import ALGO, HOSTED, SESSION, Kind, Target
 from .data_store import IsDirectory
 from .data_uploads import Stored, Stores, Upload, UploadRequest
@@ -35,6 +37,8 @@ _COLLECTION_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
 _BATCH = 500
 _TEMPORARY_MS = 24 * 3600 * 1000
 _SWEEP_SECONDS = 3600.0
+# How many requests may wait for blobs that are elsewhere.
+_REMOTE_THREADS = 64
 
 
 class DeletionStopped(ApiProblem):
@@ -68,10 +72,9 @@ class OpenFile:
 class HostedData:
     """The data API. Every method blocks, and may be called from any thread."""
 
-    # Local disks answer in bounded time: the platform's own threads wait for them.
-    threads = None
-
     def __init__(self, database: Database, blobs: BlobStore, settings: Settings) -> None:
+        # Local disks answer in bounded time: the platform's own threads wait for them.
+        self.threads = CapacityLimiter(_REMOTE_THREADS) if blobs.is_remote else None
         self._database = database
         self._blobs = blobs
         self._page_size = settings.page_size
@@ -87,6 +90,7 @@ class HostedData:
             self._live_sessions,
             lambda session_id: self.session_is_live(session_id),
         )
+        self.batches = Batches(self._stores, settings.page_size)
         self._swept_at = 0.0
         self._sweeping = threading.Lock()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +72,18 @@ _LOCATE_OTHERS = _LOCATE.where(
 )
 # Where several servers share a database, writers of one collection wait for each other. (SQLite has one writer anyway.)
 _LOCK_OWN = _LOCATE_OWN.with_for_update(of=_collections)
+_KEPT = sa.select(
+    _files.c.id, _files.c.collection_id, _files.c.blob_id, _files.c.name, _files.c.size, _files.c.modified_at
+)
 _INSERT_FILE = _files.insert()
 _UPDATE_FILE = _files.update().where(_files.c.id == sa.bindparam("file_id"))
+_DELETE_FILES = _files.delete().where(_files.c.id.in_(sa.bindparam("ids", expanding=True)))
+_MOVE = _collections.update().values(space=sa.bindparam("to"), name=_collections.c.id)
+_CHARGE = (
+    _accounts.update()
+    .where(_accounts.c.id == sa.bindparam("account"))
+    .values(used_bytes=_accounts.c.used_bytes + sa.bindparam("size", type_=sa.BigInteger))
+)
 
 
 def locate(
@@ -117,17 +129,27 @@ def update_acl(connection: sa.Connection, collection: Collection, acl_read: str)
 
 
 def put_file(connection: sa.Connection, collection: Collection, existing: File | None, values: dict[str, Any]) -> None:
-    """Add a file to `collection`, or give `existing` new contents. `values` are columns of the files table."""
+    """Add a file to `collection`, or give `existing` new contents, and charge the account with the difference.
+
+    values  columns of the files table
+
+    Whether the account may store that much is the caller's to check (`Quotas.check`), in the same transaction.
+    """
     if existing is None:
         connection.execute(_INSERT_FILE, {"id": new_id(), "collection_id": collection.id, **values})
     else:
         connection.execute(_UPDATE_FILE, {"file_id": existing.id, **values})
+    _charge(connection, collection.account_id, values["size"] - (existing.size if existing else 0))
 
 
-def delete_files(connection: sa.Connection, file_ids: list[str]) -> None:
-    """Remove these rows; their blobs are the caller's to collect."""
-    if file_ids:
-        connection.execute(_files.delete().where(_files.c.id.in_(file_ids)))
+def delete_files(connection: sa.Connection, account_id: str, files: Sequence[tuple[str, int]]) -> None:
+    """Remove the rows of files (id and size) of that account, which is credited with them.
+
+    Their blobs are the caller's to collect.
+    """
+    if files:
+        connection.execute(_DELETE_FILES, {"ids": [file_id for file_id, _ in files]})
+        _charge(connection, account_id, -sum(size for _, size in files))
 
 
 def delete_collection(connection: sa.Connection, collection: Collection) -> None:
@@ -135,19 +157,40 @@ def delete_collection(connection: sa.Connection, collection: Collection) -> None
     connection.execute(_collections.delete().where(_collections.c.id == collection.id))
 
 
-def some_files(connection: sa.Connection, collection_id: str, limit: int) -> list[tuple[str, str]]:
-    """Ids and blob ids of up to `limit` files of a collection."""
-    statement = sa.select(_files.c.id, _files.c.blob_id).where(_files.c.collection_id == collection_id).limit(limit)
-    return [(row.id, row.blob_id) for row in connection.execute(statement)]
+def move_collection(connection: sa.Connection, collection_id: str, space: str) -> None:
+    """Move the collection to `space`, where its id is its name."""
+    connection.execute(_MOVE.where(_collections.c.id == collection_id), {"to": space})
+
+
+def move_space(connection: sa.Connection, source: str, space: str) -> None:
+    """`move_collection` for all collections that are in the space `source`."""
+    connection.execute(_MOVE.where(_collections.c.space == source), {"to": space})
+
+
+def lock_collection(connection: sa.Connection, collection_id: str) -> bool:
+    """Keep others from changing the collection until this transaction ends; whether there is one."""
+    statement = sa.select(_collections.c.id).where(_collections.c.id == collection_id).with_for_update()
+    return connection.execute(statement).first() is not None
+
+
+def count_files(connection: sa.Connection, collection_id: str) -> int:
+    """How many files a collection has."""
+    statement = sa.select(sa.func.count()).select_from(_files).where(_files.c.collection_id == collection_id)
+    return connection.execute(statement).scalar_one()
+
+
+def files_called(connection: sa.Connection, collection_id: str, names: Sequence[str]) -> list[sa.Row[Any]]:
+    """What `_KEPT` says of the files with these `names`, as far as they're there, in order."""
+    statement = _KEPT.where(_files.c.collection_id == collection_id, _files.c.name.in_(names)).order_by(_files.c.name)
+    return list(connection.execute(statement))
 
 
 def files_between(
     connection: sa.Connection, collection_id: str, start: str, end: str, limit: int
 ) -> list[sa.Row[Any]]:
-    """Id, blob_id, name and size of up to `limit` files from the name `start` to before `end`, in order."""
+    """What `_KEPT` says of up to `limit` files from the name `start` to before `end`, in order."""
     statement = (
-        sa.select(_files.c.id, _files.c.blob_id, _files.c.name, _files.c.size)
-        .where(_files.c.collection_id == collection_id, _files.c.name >= start, _files.c.name < end)
+        _KEPT.where(_files.c.collection_id == collection_id, _files.c.name >= start, _files.c.name < end)
         .order_by(_files.c.name)
         .limit(limit)
     )
@@ -184,22 +227,29 @@ def names_below(connection: sa.Connection, space: str, account_id: str, prefix: 
     return [name for name in connection.execute(statement).scalars() if name.startswith(prefix)]
 
 
-def collection_rows(connection: sa.Connection, space: str, account_id: str | None = None) -> list[sa.Row[Any]]:
+def collection_rows(
+    connection: sa.Connection, space: str, account_id: str | None = None, limit: int | None = None
+) -> list[sa.Row[Any]]:
     """Id, account_id, name and acl_read of the collections of `space`, in order; with `account_id`, of that account."""
     statement = (
         sa.select(_collections.c.id, _collections.c.account_id, _collections.c.name, _collections.c.acl_read)
         .where(_collections.c.space == space)
         .order_by(_collections.c.name)
+        .limit(limit)
     )
     if account_id is not None:
         statement = statement.where(_collections.c.account_id == account_id)
     return list(connection.execute(statement))
 
 
-def expired_files(connection: sa.Connection, space: str, suffix: str, before: int, limit: int) -> list[tuple[str, str]]:
-    """Ids and blob ids of files last written before `before` in collections of `space` whose name has `suffix`."""
+def expired_files(
+    connection: sa.Connection, space: str, suffix: str, before: int, limit: int
+) -> list[sa.Row[Any]]:
+    """Id, blob_id, size and account_id of up to `limit` files that were last written before `before`, in collections of
+    `space` whose name ends with `suffix`.
+    """
     statement = (
-        sa.select(_files.c.id, _files.c.blob_id)
+        sa.select(_files.c.id, _files.c.blob_id, _files.c.size, _collections.c.account_id)
         .join(_collections, _collections.c.id == _files.c.collection_id)
         .where(
             _collections.c.space == space,
@@ -208,4 +258,9 @@ def expired_files(connection: sa.Connection, space: str, suffix: str, before: in
         )
         .limit(limit)
     )
-    return [(row.id, row.blob_id) for row in connection.execute(statement)]
+    return list(connection.execute(statement))
+
+
+def _charge(connection: sa.Connection, account_id: str, size: int) -> None:
+    if size:
+        connection.execute(_CHARGE, {"account": account_id, "size": size})

@@ -120,7 +120,8 @@ class Upload:
             # the staged blob is. A refusal is known to have rolled it back.
             self._done = True
             try:
-                replaced = self._point_file_at_blob()
+                with self._stores.database.write() as connection:
+                    replaced = self.put(connection)
             except ApiProblem:
                 self._done = False
                 raise
@@ -144,8 +145,8 @@ class Upload:
         except OSError:
             log.exception("blob %s stays staged until the next start", self._writer.id)
 
-    def _point_file_at_blob(self) -> list[str]:
-        """The ids of the blobs that the file let go of."""
+    def put(self, connection: sa.Connection) -> list[str]:
+        """Point the file at the blob, in the transaction on `connection`; the ids of the blobs that it let go of."""
         target = self._request.target
         values = {
             "name": target.file,
@@ -156,16 +157,15 @@ class Upload:
             "blob_id": self._writer.id,
             "modified_at": now_ms(),
         }
-        with self._stores.database.write() as connection:
-            found = data_records.locate(connection, self._place, target.file, for_update=True)
-            self._check(connection, *found)
-            collection, existing = found
-            if collection is None:
-                collection = self._create_implied(connection)
-            data_records.put_file(connection, collection, existing, values)
-            replaced = [existing.blob_id] if existing else []
-            self._stores.garbage.add(connection, replaced)
-            self._settle(connection)
+        found = data_records.locate(connection, self._place, target.file, for_update=True)
+        self._check(connection, *found)
+        collection, existing = found
+        if collection is None:
+            collection = self._create_implied(connection)
+        data_records.put_file(connection, collection, existing, values)
+        replaced = [existing.blob_id] if existing else []
+        self._stores.garbage.add(connection, replaced)
+        self._settle(connection)
         return replaced
 
     def _begin_blob(self) -> BlobWriter:
