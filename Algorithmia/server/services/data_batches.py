@@ -62,7 +62,7 @@ class Batches:
         """Room in memory for an archive of `size` bytes. Raises TooManyRequests when there's none left."""
         with self._lock:
             if size > self._room:
-                raise TooManyRequests("too many archives are on their way; come back later, or move the files one by one")
+                raise TooManyRequests("too many archives are on their way; come later, or move the files one by one")
             self._room -= size
         try:
             yield
@@ -161,7 +161,7 @@ class Batches:
 
     def _archive(self, directory: Target, rows: Sequence[sa.Row[Any]]) -> bytes:
         inside = len(directory.folder) + 1 if directory.folder else 0
-        pieces = []
+        pieces: list[bytes] = []
         for found in rows:
             row, content = self._read(found)
             if row is not None:
@@ -213,7 +213,7 @@ class _Held:
     def size(self) -> int:
         return len(self.content)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.content += data
 
     def finish(self) -> None: ...
