@@ -34,6 +34,7 @@ from ..errors import ApiError
 from . import logs
 from .errors import ApiProblem
 from .settings import Settings
+from .storage.locations import StorageProblem
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -57,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     except (StartError, ApiError, ApiProblem, ValueError) as problem:
         print(f"algo serve: {problem}", file=sys.stderr)
         return 1
+    except StorageProblem as problem:
+        print(f"algo serve: {problem}", file=sys.stderr)
+        return 2
     except OSError as problem:
         where = problem.filename or settings.home
         print(

@@ -41,7 +41,7 @@ from .services.publishing import Publishing
 from .services.resumable_uploads import ResumableUploads
 from .services.secrets import Secrets
 from .settings import Settings
-from .storage.local import LocalBlobStore
+from .storage.locations import check, open_store, parse, remember
 
 if TYPE_CHECKING:
     from .routes.algo import KnownCalls
@@ -83,7 +83,9 @@ class Platform:
         self.activity = Activity()
         self.departures = Departures()
         self.database = Database(settings.database_url)
-        self.blobs = LocalBlobStore(settings.state / "blobs")
+        self.storage = parse(settings.storage)
+        check(settings.state, self.storage)
+        self.blobs = open_store(self.storage, settings.state)
         self.accounts = Accounts(self.database)
         self.authenticator = Authenticator(self.accounts)
         self.data = HostedData(self.database, self.blobs, settings)
@@ -144,6 +146,7 @@ class Platform:
     def prepare(self) -> None:
         """Bring database, blob store and catalog up to date; blocking, before the first request."""
         self.database.upgrade()
+        remember(self.settings.state, self.storage)
         self.data.recover()
         self.repositories.recover()
         self.builds.recover()

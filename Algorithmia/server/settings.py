@@ -47,6 +47,12 @@ class Settings:
     database: str | None = _setting(
         None, "SQLAlchemy URL; default: SQLite in the state directory", "ALGORITHMIA_DATABASE"
     )
+    storage: str = _setting(
+        "local",
+        "where file contents are: local (in the state directory), s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
+        "az://CONTAINER/PREFIX",
+        "ALGORITHMIA_STORAGE",
+    )
     idle_timeout: float = _setting(
         1800.0, "the background platform stops after this long without a request; 0 never", "ALGORITHMIA_IDLE_TIMEOUT"
     )

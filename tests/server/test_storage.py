@@ -104,6 +104,19 @@ def test_blob_that_is_aborted_when_it_was_finished_leaves_nothing(
     assert place.published() == [] and is_clean(place)
 
 
+def test_buffer_that_is_used_again_was_copied(store: BlobStore) -> None:
+    content = os.urandom(LARGE)
+    writer = store.create()
+    buffer = bytearray(1 << 20)
+    for start in range(0, LARGE, len(buffer)):
+        piece = content[start : start + len(buffer)]
+        buffer[: len(piece)] = piece
+        writer.write(memoryview(buffer)[: len(piece)])
+    buffer[:] = bytes(len(buffer))
+    writer.finish()
+    assert read(store, writer.id) == content
+
+
 def test_nothing_is_visible_of_a_blob_that_is_being_written(store: BlobStore, place: Place) -> None:
     writer = store.create()
     writer.write(bytes(LARGE))

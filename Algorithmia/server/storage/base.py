@@ -44,8 +44,8 @@ class BlobWriter(Protocol):
         """How many bytes have been written, those from before a `suspend` included."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Append `data`. Raises OSError, such as when the disk is full."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`, which may be overwritten once this returns. Raises OSError, such as when the disk is full."""
 
     def finish(self) -> None:
         """Make the content durable. It can be opened from now on, and survives a crash once something refers to it."""

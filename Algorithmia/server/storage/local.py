@@ -35,7 +35,7 @@ class LocalBlobWriter:
     def size(self) -> int:
         return self._size
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             written = os.write(self._descriptor, rest)

@@ -33,9 +33,10 @@ class StreamedWriter:
         store.unsettled.add(blob_id)
         self._parts = store.open_writer(blob_id)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with translated():
-            self._parts.write(data)
+            # The library sends what it is given later, when the buffer may hold something else.
+            self._parts.write(bytes(data))
         self.size += len(data)
 
     def finish(self) -> None:
@@ -75,7 +76,7 @@ class SpooledWriter:
     def size(self) -> int:
         return self._spooled.size
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._spooled.write(data)
 
     def finish(self) -> None:

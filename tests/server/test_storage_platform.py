@@ -1,0 +1,130 @@
+"""A whole platform whose files are in an object store: it serves them as any other, and says why when it can't."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import storage_providers
+from blob_stores import environment
+from platforms import ROOT, Server, clean_environment
+
+from Algorithmia.errors import DataApiError
+
+LARGE = 17 * 1024 * 1024 + 1
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: Any) -> Iterator[Any]:
+    pytest.importorskip("obstore", reason="object stores need obstore")
+    yield from storage_providers.running("s3", tmp_path_factory.mktemp("emulator"))
+
+
+@pytest.fixture(scope="module")
+def platform(moto: Any, tmp_path_factory: Any) -> Iterator[Server]:
+    started = start(moto, tmp_path_factory.mktemp("platform"))
+    yield started
+    started.stop()
+
+
+def start(moto: Any, home: Path, prefix: str = "files/of platform".replace(" ", "-")) -> Server:
+    return Server(home, "--port", "0", "--storage", f"s3://bucket/{prefix}", environment=environment(moto))
+
+
+def stored(moto: Any, prefix: str = "files/of-platform") -> list[str]:
+    return [name for name in moto.names(f"{prefix}/")]
+
+
+def test_files_come_and_go(platform: Server, moto: Any) -> None:
+    client = platform.client()
+    directory = client.dir("data://.my/everything")
+    directory.create()
+    contents = {"empty": b"", "small": b"hello", "middle": os.urandom(300_000), "large": os.urandom(LARGE)}
+    for name, content in contents.items():
+        directory.file(name).put(content)
+    assert len(stored(moto)) == 4
+    assert sorted(file.getName() for file in directory.files()) == sorted(contents)
+    for name, content in contents.items():
+        assert directory.file(name).getBytes() == content
+
+    part = client.request("GET", "/v1/data/.my/everything/large", headers={"Range": "bytes=9000000-9000009"})
+    assert (part.status, part.data) == (206, contents["large"][9_000_000:9_000_010])
+    part = client.request("GET", "/v1/data/.my/everything/middle", headers={"Range": "bytes=-5"})
+    assert part.data == contents["middle"][-5:]
+
+    directory.file("small").put(b"replaced")
+    assert directory.file("small").getString() == "replaced"
+    assert len(stored(moto)) == 4
+    directory.file("large").delete()
+    assert not directory.file("large").exists()
+    directory.delete(force=True)
+    assert stored(moto) == []
+    assert moto.unfinished() == 0
+    with pytest.raises(DataApiError):
+        directory.file("small").getBytes()
+
+
+def test_killed_platform_leaves_nothing_behind(moto: Any, tmp_path: Path) -> None:
+    platform = start(moto, tmp_path, "killed")
+    directory = platform.client().dir("data://.my/kept")
+    directory.create()
+    directory.file("a").put(b"before")
+    platform.kill()
+    # As if it had ended between the object's end and the row's beginning.
+    moto.put("bucket/killed/00/" + "0" * 32, b"nobody's")
+    (tmp_path / "platform" / "blobs" / "unsettled" / ("0" * 32)).touch()
+    platform = start(moto, tmp_path, "killed")
+    try:
+        assert len(stored(moto, "killed")) == 1
+        assert platform.client().file("data://.my/kept/a").getString() == "before"
+    finally:
+        platform.stop()
+
+
+def test_platform_is_not_started_without_its_files(moto: Any, tmp_path: Path) -> None:
+    start(moto, tmp_path, "elsewhere").stop()
+    done = serve(tmp_path, environment(moto))
+    assert done.returncode == 2
+    assert "this platform's files are in s3://bucket/elsewhere, not in local" in done.stderr
+    assert "algo local migrate-storage local" in done.stderr
+
+
+def serve(home: Path, variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "Algorithmia", "serve", "--home", str(home), "--port", "0", *arguments],
+        env={**clean_environment(home), **variables, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ("s3://no-such-bucket", "can't use --storage s3://no-such-bucket: "),
+        ("s3://key:secret@bucket", "--storage s3://...@bucket is not valid: it takes local, s3://BUCKET/PREFIX"),
+        ("s3://bucket/../other", "is not valid"),
+        ("ftp://bucket", "--storage ftp://bucket is not valid"),
+        ("s3://bucket?key=secret", "--storage s3://bucket is not valid"),
+    ],
+)
+def test_wrong_place(moto: Any, tmp_path: Path, storage: str, said: str) -> None:
+    done = serve(tmp_path, environment(moto), "--storage", storage)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr and "secret" not in done.stderr
+
+
+def test_store_that_is_not_there(moto: Any, tmp_path: Path) -> None:
+    port = storage_providers.free_port()
+    variables = {**environment(moto), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    done = serve(tmp_path, variables, "--storage", "s3://bucket")
+    assert done.returncode == 2
+    assert "can't use --storage s3://bucket: " in done.stderr and "AWS_SECRET_ACCESS_KEY" in done.stderr
+    assert "Traceback" not in done.stderr
