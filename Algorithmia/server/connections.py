@@ -16,9 +16,9 @@ from urllib.parse import unquote
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from .direct import EXTENSION, DirectConnection
 from .exchange import EXTENSIONS, Exchange
 from .joined_writes import JoinedWrites
 
@@ -34,7 +34,7 @@ _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r
 )
 
 
-class BoundedConnection(HttpToolsProtocol):
+class BoundedConnection(DirectConnection):
     """uvicorn's protocol, counting what comes besides bodies, and remembering when something came."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,6 +43,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._heard = self._head_since = self.loop.time()
         self._in_head = True
+        self._extensions = {**EXTENSIONS, EXTENSION: self} if self.is_direct else EXTENSIONS
         self._idle_since = 0.0  # when the last answer was complete; 0 once more has come
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -53,6 +54,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self.loop.time()
+        if self.to_skip:
+            data = self.skip(data)
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -77,7 +80,7 @@ class BoundedConnection(HttpToolsProtocol):
             "root_path": "",
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "extensions": EXTENSIONS,
+            "extensions": self._extensions,
         }
         self.scope = scope
 
@@ -156,6 +159,10 @@ class BoundedConnection(HttpToolsProtocol):
                 self._close_if_idle_after(left)
             else:
                 self.transport.close()
+
+    def body_ended(self, missing: int) -> None:
+        self._heard = self.loop.time()
+        super().body_ended(missing)
 
     def close_if_stalled(self, now: float, limit: float) -> None:
         """Break the connection if its client has owed us something for more than `limit` seconds."""

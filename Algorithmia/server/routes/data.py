@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
@@ -15,7 +14,7 @@ from starlette.responses import Response
 
 from ..app import Route, json_response, platform_of
 from ..auth import require_standard
-from ..errors import BadRequest, CallTimeout
+from ..errors import BadRequest
 from ..identity import Identity
 from ..services import data_copying, data_paths, digests
 from ..services.acl import AclDocument
@@ -26,9 +25,7 @@ from ..services.preconditions import Conditions
 from . import uploads
 from .file_response import file_response
 from .parsing import flag, read_json
-
-# One hop to the thread pool per this many bytes: received pieces are far smaller.
-_PIECE = 1024 * 1024
+from .receiving import PIECE, pieces, write_body, write_pieces
 
 _Parse = Callable[[bytes], Target]
 P = ParamSpec("P")
@@ -187,64 +184,33 @@ async def list_hosted(request: Request) -> Response:
 
 
 async def _receive(request: Request, store: DataStore, wanted: UploadRequest) -> Stored:
+    def blocking(function: Callable[[], T]) -> Awaitable[T]:
+        return _blocking(store, function)
+
     # Who says how much will come, or waits for a "100 Continue", learns before sending it that it's not wanted.
-    starts_early = (wanted.size or 0) >= _PIECE or "expect" in request.headers
-    async with aclosing(_pieces(request)) as pieces:
-        first: list[bytes] = []
-        if not starts_early:
-            first = await anext(pieces)
-            if sum(map(len, first)) < _PIECE:
-                return await _blocking(store, store.store, wanted, first)
-        upload = await _blocking(store, store.begin_upload, wanted)
-        try:
-            await _write_all(store, upload, first, pieces)
-            return await _blocking(store, upload.commit)
-        finally:
-            # Shielded: a cancelled request must not leave its staged file behind.
-            with anyio.CancelScope(shield=True):
-                await _blocking(store, upload.abort)
+    if (wanted.size or 0) >= PIECE or "expect" in request.headers:
+        async with _upload(store, wanted) as upload:
+            await write_body(request, wanted.size, upload.write, blocking)
+            return await blocking(upload.commit)
+    async with aclosing(pieces(request)) as coming:
+        first = await anext(coming)
+        if sum(map(len, first)) < PIECE:
+            return await _blocking(store, store.store, wanted, first)
+        async with _upload(store, wanted) as upload:
+            await write_pieces(coming, upload.write, blocking, first)
+            return await blocking(upload.commit)
 
 
-async def _write_all(
-    store: DataStore, upload: UploadInProgress, first: list[bytes], pieces: AsyncGenerator[list[bytes], None]
-) -> None:
-    """Write what comes, each piece while the next one is being received."""
-
-    def write(chunks: list[bytes]) -> None:
-        upload.write(b"".join(chunks))
-
-    writing = asyncio.ensure_future(_blocking(store, write, first))
+@asynccontextmanager
+async def _upload(store: DataStore, wanted: UploadRequest) -> AsyncGenerator[UploadInProgress, None]:
+    """An upload that leaves nothing behind when it isn't committed."""
+    upload = await _blocking(store, store.begin_upload, wanted)
     try:
-        async for piece in pieces:
-            await writing
-            writing = asyncio.ensure_future(_blocking(store, write, piece))
+        yield upload
     finally:
-        await writing
-
-
-async def _pieces(request: Request) -> AsyncGenerator[list[bytes], None]:
-    """The body in pieces of about `_PIECE` bytes, each a list of chunks; at least one, the last one shorter.
-
-    Raises ClientDisconnect when the body ends before its announced end, CallTimeout when nothing comes for long.
-    """
-    chunks: list[bytes] = []
-    size = 0
-    stream = request.stream()
-    patience = platform_of(request).settings.request_timeout or None
-    while True:
-        chunk = None
-        with anyio.move_on_after(patience):
-            chunk = await anext(stream, b"")
-        if chunk is None:
-            raise CallTimeout(f"the upload stalled: nothing received for {patience:g} s")
-        if not chunk:
-            yield chunks
-            return
-        chunks.append(chunk)
-        size += len(chunk)
-        if size >= _PIECE:
-            yield chunks
-            chunks, size = [], 0
+        # Shielded: a cancelled request must not leave its staged file behind.
+        with anyio.CancelScope(shield=True):
+            await _blocking(store, upload.abort)
 
 
 def _destination(request: Request) -> bytes:

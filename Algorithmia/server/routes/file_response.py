@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from datetime import datetime, timezone
 from email.utils import format_datetime, parsedate_to_datetime
@@ -13,6 +14,7 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from .. import direct
 from ..connectors.base import Reader
 from ..errors import ApiProblem, BadRequest, PreconditionFailed
 from ..services import digests
@@ -118,6 +120,14 @@ class StreamedFile(Response):
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            try:
+                is_sent = await self._send_directly(source, scope)
+            except (direct.Gone, direct.Stalled):
+                await gone
+                return
+            if is_sent:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             left = self._length
             while left and not gone.done():
                 data = await self._blocking(source.read, min(_CHUNK, left))
@@ -127,6 +137,14 @@ class StreamedFile(Response):
                 await send({"type": "http.response.body", "body": data, "more_body": left > 0})
         finally:
             gone.cancel()
+
+
+    async def _send_directly(self, source: Reader, scope: Any) -> bool:
+        """Whether the content could be sent from descriptor to descriptor."""
+        if self._length < direct.WORTHWHILE or not isinstance(source, io.FileIO):
+            return False
+        patience = scope["platform"].settings.request_timeout or None
+        return await direct.send(scope, source.fileno(), self._start, self._length, self._blocking, patience)
 
 
 async def _disconnected(receive: Any) -> None:

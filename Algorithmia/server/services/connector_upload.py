@@ -80,9 +80,10 @@ class ConnectorUpload:
         self._thread = threading.Thread(target=self._run, name="connector-upload", daemon=True)
         self._thread.start()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append `data`; waits while the provider is slower. Raises what the provider's refusal means."""
         if data:
+            data = bytes(data)  # the caller's buffer may change before the library reads it
             self._size += len(data)
             if not self._is_checked:
                 self._hand_over(data)

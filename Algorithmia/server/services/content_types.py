@@ -28,9 +28,10 @@ class ContentType:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._is_text = True
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Look at the next bytes of the file."""
         if self._looks_at_bytes and self._is_text:
+            data = bytes(data)
             self._is_text = b"\0" not in data and self._decodes(data)
 
     def result(self) -> str:
