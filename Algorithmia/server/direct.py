@@ -185,13 +185,13 @@ class _Counter:
 
 
 def _receive_some(descriptor: int, buffer: memoryview, counter: _Counter, take: Callable[[memoryview], None]) -> None:
-    """Receive for as long as something comes, but not for ever."""
+    """Receive for as long as something comes, but not for ever. What came before a break is taken, too."""
     stop = max(0, counter.left - _MOST_AT_ONCE)
     peer = socket.socket(fileno=os.dup(descriptor))
     with peer:
         waiting = select.poll()
         waiting.register(peer, select.POLLIN)
-        paused = False
+        paused = gone = False
         while counter.left > stop and not paused:
             filled = 0
             wanted = min(len(buffer), counter.left)
@@ -206,11 +206,14 @@ def _receive_some(descriptor: int, buffer: memoryview, counter: _Counter, take: 
                 except ConnectionError:
                     count = 0
                 if not count:
-                    raise Gone
+                    gone = True
+                    break
                 filled += count
                 counter.left -= count
             if filled:
                 take(buffer[:filled])
+            if gone:
+                raise Gone
 
 
 async def send(scope: Any, source: int, start: int, length: int, blocking: Blocking, patience: float | None) -> bool:

@@ -30,17 +30,23 @@ async def write_body(request: Request, size: int | None, write: Write, blocking:
     Raises ClientDisconnect when the body ends before its announced end, CallTimeout when nothing comes for long, and
     what `write` does.
     """
+    if not await write_directly(request, size, write, blocking):
+        async with aclosing(pieces(request)) as coming:
+            await write_pieces(coming, write, blocking)
+
+
+async def write_directly(request: Request, size: int | None, write: Write, blocking: Blocking) -> bool:
+    """As `write_body`, for bodies that are large enough on connections that allow it; whether that was so. Of a body
+    that breaks off everything that came has been written."""
+    if (size or 0) < direct.WORTHWHILE:
+        return False
     patience = _patience(request)
-    if (size or 0) >= direct.WORTHWHILE:
-        try:
-            if await direct.receive(request.scope, write, blocking, patience):
-                return
-        except direct.Stalled:
-            raise _stalled(patience) from None
-        except direct.Gone:
-            raise ClientDisconnect from None
-    async with aclosing(pieces(request)) as coming:
-        await write_pieces(coming, write, blocking)
+    try:
+        return await direct.receive(request.scope, write, blocking, patience)
+    except direct.Stalled:
+        raise _stalled(patience) from None
+    except direct.Gone:
+        raise ClientDisconnect from None
 
 
 async def write_pieces(

@@ -24,6 +24,7 @@ from ..services.data_uploads import UploadRequest
 from ..services.preconditions import Conditions
 from ..services.resumable_uploads import ResumableUpload, ResumableUploads, Unfinished
 from ..turns import TakenOver
+from .receiving import write_directly
 
 PREFIX = "/v1/uploads/"
 MEDIA_TYPE = "application/partial-upload"
@@ -169,6 +170,8 @@ async def _continued(
 
 async def _append(request: Request, upload: ResumableUpload) -> None:
     """Write what comes, each piece while the next one is being received, and all that came before a break."""
+    if await write_directly(request, _integer(request, "Content-Length"), upload.write, run_in_threadpool):
+        return
     chunks: list[bytes] = []
     size = 0
     writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
