@@ -91,6 +91,11 @@ class Settings:
     max_result_bytes: int = _setting(15 * MIB, "largest result of a call", "ALGORITHMIA_MAX_RESULT_BYTES")
     max_stdout_bytes: int = _setting(1 * MIB, "captured output kept per call", "ALGORITHMIA_MAX_STDOUT_BYTES")
     max_file_bytes: int = _setting(0, "largest hosted file; 0 is no limit", "ALGORITHMIA_MAX_FILE_BYTES")
+    max_account_bytes: int = _setting(
+        0,
+        "what the hosted files of an account may take together, if it has no quota of its own; 0 is no limit",
+        "ALGORITHMIA_MAX_ACCOUNT_BYTES",
+    )
     sandbox: str = _setting(
         "auto",
         "auto: confine algorithms and builds where this machine can; require: refuse to start where it can't; "

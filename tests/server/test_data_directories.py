@@ -12,7 +12,7 @@ import pytest
 from hosted_site import Caller, Site
 
 from Algorithmia.server.identity import KeyPermissions
-from Algorithmia.server.services import data as data_service
+from Algorithmia.server.services import data_removal
 
 
 def names(document: dict[str, Any]) -> list[str]:
@@ -265,7 +265,7 @@ def test_removing(me: Caller) -> None:
 
 
 def test_removing_much(new_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_service, "_BATCH", 10)
+    monkeypatch.setattr(data_removal, "_BATCH", 10)
     site = new_site()
     me = site.caller()
     for count in (9, 10, 25):
@@ -274,31 +274,6 @@ def test_removing_much(new_site: Callable[..., Site], monkeypatch: pytest.Monkey
             me.put(f"{directory}/{index}", b"x")
         assert me.delete(f"{directory}?force=1").json == {"result": {"deleted": count}}
     assert site.blob_files() == []
-
-
-def test_removal_that_fails_on_the_way_tells_how_far_it_came(me: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlalchemy.exc import OperationalError
-
-    from Algorithmia.server.services import data_records
-
-    monkeypatch.setattr(data_service, "_BATCH", 5)
-    directory = me.collection()
-    for index in range(12):
-        me.put(f"{directory}/{index:02}", b"x")
-    some_files = data_records.some_files
-    calls: list[int] = []
-
-    def fail_at_third(*arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 3:
-            raise OperationalError("", {}, Exception("disk I/O error"))
-        return some_files(*arguments)
-
-    monkeypatch.setattr(data_records, "some_files", fail_at_third)
-    answer = me.delete(f"{directory}?force=true")
-    assert (answer.status, answer.json["error"]["deleted"]) == (500, 10)
-    monkeypatch.undo()
-    assert names(me.get(directory).json) == ["10", "11"]
 
 
 def test_hosted_data(me: Caller) -> None:
@@ -404,6 +379,7 @@ def test_restart_ends_sessions_and_old_temporaries(new_site: Callable[..., Site]
     running.put(".algo/temp/new", b"x")
     site.stop()
     again = new_site(site.settings.home)
+    again.data.sweep()
     owner = me.account.username
     caller = Caller(again, me.account, me.key)
     assert names(caller.get(f".algo/{owner}/Algo/temp").json) == ["new"]

@@ -486,7 +486,7 @@ def test_crash_leaves_old_or_new(new_site: Callable[..., Site], monkeypatch: pyt
 
     place = data_uploads.Upload if moment == "before commit" else site.blobs
     with monkeypatch.context() as patch:
-        patch.setattr(place, "_point_file_at_blob" if moment == "before commit" else "publish", die)
+        patch.setattr(place, "put" if moment == "before commit" else "publish", die)
         identity = site.accounts.find_identity(str(me.key))
         from Algorithmia.server.services.data_paths import parse
 

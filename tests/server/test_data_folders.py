@@ -13,8 +13,7 @@ import pytest
 import sqlalchemy as sa
 from hosted_site import Caller, Site
 
-from Algorithmia.server.services import data as data_service
-from Algorithmia.server.services import data_folders
+from Algorithmia.server.services import data_folders, data_removal
 
 
 def keys(document: dict[str, Any]) -> list[str]:
@@ -202,7 +201,7 @@ def test_removing_folders(me: Caller) -> None:
 
 
 def test_removing_large_folders(new_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_service, "_BATCH", 10)
+    monkeypatch.setattr(data_removal, "_BATCH", 10)
     site = new_site()
     me = site.caller()
     directory = me.collection()

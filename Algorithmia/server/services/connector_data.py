@@ -18,11 +18,11 @@ from . import page_markers
 from .acl import AclDocument
 from .connector_upload import ConnectorUpload
 from .connectors import Connected, Connectors
-from .data import DeletionStopped
 from .data_access import require_read, require_write
 from .data_listing import not_found
 from .data_paths import Kind, Target
 from .data_records import File
+from .data_removal import DeletionStopped
 from .data_uploads import Stored, UploadRequest
 from .preconditions import UNCONDITIONAL, Conditions
 

@@ -6,8 +6,6 @@ Metadata is in the database, contents are in the blob store; `docs/architecture.
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -16,36 +14,26 @@ import sqlalchemy as sa
 from anyio import CapacityLimiter
 
 from ..db.database import Database
-from ..db.values import now_ms
-from ..errors import ApiProblem, BadRequest, Code, Conflict, Unavailable
+from ..errors import ApiProblem, BadRequest, Conflict
 from ..identity import Identity
 from ..settings import Settings
 from ..storage.base import BlobStore
 from . import acl, data_folders, data_listing, data_records
-from .data_access import place_of, require_own, require_read, require_write
+from .data_access import Place, place_of, require_own, require_read, require_write
 from .data_batches import Batches
-from .data_paths import ALGO, HOSTED, SESSION, Kind, Target
+from .data_paths import HOSTED, SESSION, Kind, Target
+from .data_removal import Removal
 from .data_store import IsDirectory
 from .data_uploads import Stored, Stores, Upload, UploadRequest
 from .garbage import Garbage
 from .preconditions import UNCONDITIONAL, Conditions
+from .quotas import Quotas, Usage
 
 SMALL_FILE = 256 * 1024
 
 _COLLECTION_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
-# Rows per transaction when many go: short enough that other writers hardly wait.
-_BATCH = 500
-_TEMPORARY_MS = 24 * 3600 * 1000
-_SWEEP_SECONDS = 3600.0
 # How many requests may wait for blobs that are elsewhere.
 _REMOTE_THREADS = 64
-
-
-class DeletionStopped(ApiProblem):
-    """500: removing a directory failed on the way; ``deleted`` in the error says how many files are gone."""
-
-    status = 500
-    default_code = Code.INTERNAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +58,11 @@ class OpenFile:
 
 
 class HostedData:
-    """The data API. Every method blocks, and may be called from any thread."""
+    """The data API. Every method blocks, and may be called from any thread.
+
+    removal  of many files at once, and of those whose time is up
+    quotas   what accounts may store
+    """
 
     def __init__(self, database: Database, blobs: BlobStore, settings: Settings) -> None:
         # Local disks answer in bounded time: the platform's own threads wait for them.
@@ -79,6 +71,8 @@ class HostedData:
         self._blobs = blobs
         self._page_size = settings.page_size
         self._garbage = Garbage(database, blobs)
+        self.removal = Removal(database, self._garbage)
+        self.quotas = Quotas(settings.max_account_bytes)
         self._live_sessions: set[tuple[str, str]] = set()
         # Who runs calls says which sessions live; until somebody does, all do.
         self.session_is_live: Callable[[str], bool] = lambda session_id: True
@@ -86,13 +80,12 @@ class HostedData:
             database,
             blobs,
             self._garbage,
+            self.quotas,
             settings.max_file_bytes,
             self._live_sessions,
             lambda session_id: self.session_is_live(session_id),
         )
         self.batches = Batches(self._stores, settings.page_size)
-        self._swept_at = 0.0
-        self._sweeping = threading.Lock()
 
     @property
     def stores(self) -> Stores:
@@ -100,13 +93,17 @@ class HostedData:
         return self._stores
 
     def recover(self) -> None:
-        """At start: settle what a crash left behind, and drop what belonged to sessions of the process before."""
-        with self._database.read() as connection:
-            sessions = data_records.collection_rows(connection, SESSION)
-        for row in sessions:
-            self._drop_collection(data_records.Collection(row.id, row.account_id, row.acl_read))
+        """At start: settle what a crash left behind, and drop what belonged to sessions of the process before.
+
+        What takes long is left for `sweep`.
+        """
+        self.removal.condemn_space(SESSION)
         self._garbage.recover()
-        self._sweep()
+
+    def sweep(self) -> None:
+        """Remove what is left of removed collections, and temporary files whose time is up."""
+        self.removal.go_on()
+        self.removal.expire()
 
     def resolve(self, identity: Identity, target: Target) -> Target:
         """`target` itself: reading it says whether a name without a slash is a file or a folder."""
@@ -217,14 +214,10 @@ class HostedData:
 
     def begin_upload(self, request: UploadRequest) -> Upload:
         """Begin to store a file whose content comes piece by piece. Raises what `Upload` does."""
-        if request.target.space == ALGO:
-            self._sweep_sometimes()
         return Upload(self._stores, request)
 
     def store(self, request: UploadRequest, content: Iterable[bytes]) -> Stored:
         """Store a file whose content is at hand. Raises what `Upload` does."""
-        if request.target.space == ALGO:
-            self._sweep_sometimes()
         upload = Upload(self._stores, request, whole=True)
         try:
             for piece in content:
@@ -247,7 +240,8 @@ class HostedData:
             if file is None:
                 raise _missing(connection, collection, target)
             conditions.check(file.etag, target.uri)
-            data_records.delete_files(connection, [file.id])
+            assert collection is not None
+            data_records.delete_files(connection, collection.account_id, [(file.id, file.size)])
             self._garbage.add(connection, [file.blob_id])
         self._garbage.unlink([file.blob_id])
         return 1
@@ -255,14 +249,15 @@ class HostedData:
     def delete_directory(self, identity: Identity, target: Target, force: bool = False) -> int:
         """Remove the collection or folder `target`, with `force` also its files; how many files there were.
 
-        Raises NotFound, NotAuthorized, BadRequest, Conflict when there are files and no `force`; DeletionStopped.
+        Raises NotFound, NotAuthorized, BadRequest, Conflict when there are files and no `force`; DeletionStopped for a
+        folder.
         """
         require_write(identity)
         if target.kind not in (Kind.COLLECTION, Kind.FOLDER):
             place_of(target, identity)
             raise BadRequest(f"{target.uri} can't be removed; remove the directories below it one by one")
         with self._database.write() as connection:
-            collection = self._own_collection(connection, identity, target)
+            collection = self._own_collection(connection, identity, target, for_update=True)
             is_empty = not data_folders.exists(connection, collection.id, target.folder)
             if is_empty and target.folder:
                 raise data_listing.not_found(target)
@@ -271,7 +266,11 @@ class HostedData:
             if is_empty:
                 data_records.delete_collection(connection, collection)
                 return 0
-        return self._drop_folder(collection, target.folder) if target.folder else self._drop_collection(collection)
+            if not target.folder:
+                self.removal.condemn(connection, collection)
+        if target.folder:
+            return self.removal.folder(collection, target.folder)
+        return self.removal.collection(collection)
 
     def end_session(self, account_id: str, session_id: str) -> None:
         """Remove the files of a session that's over. Returns at once when it has none (see `has_session_files`)."""
@@ -279,10 +278,16 @@ class HostedData:
             return
         self._live_sessions.discard((account_id, session_id))
         with self._database.write() as connection:  # after an upload that is just committing
-            rows = data_records.collection_rows(connection, SESSION, account_id)
-        for row in rows:
-            if row.name == session_id:
-                self._drop_collection(data_records.Collection(row.id, row.account_id, row.acl_read))
+            collection, _ = data_records.locate(connection, Place(SESSION, account_id, "", session_id))
+            if collection is None:
+                return
+            self.removal.condemn(connection, collection)
+        self.removal.collection(collection)
+
+    def usage(self, account_id: str) -> Usage:
+        """What the files of the account take, and may take."""
+        with self._database.read() as connection:
+            return self.quotas.usage(connection, account_id)
 
     def has_session_files(self, account_id: str, session_id: str) -> bool:
         """Whether `end_session` has anything to do. Doesn't block."""
@@ -298,70 +303,16 @@ class HostedData:
             raise OSError(f"blob {file.blob_id} has {len(content)} bytes instead of {file.size}")
         return OpenFile(file, content)
 
-    def _own_collection(self, connection: sa.Connection, identity: Identity, target: Target) -> data_records.Collection:
+    @staticmethod
+    def _own_collection(
+        connection: sa.Connection, identity: Identity, target: Target, for_update: bool = False
+    ) -> data_records.Collection:
         place = place_of(target, identity)
-        collection, _ = data_records.locate(connection, place)
+        collection, _ = data_records.locate(connection, place, for_update=for_update)
         if collection is None:
             raise data_listing.not_found(target)
         require_own(place, target)
         return collection
-
-    def _drop_folder(self, collection: data_records.Collection, folder: str) -> int:
-        deleted = 0
-        start, end = data_folders.stretch(folder)
-        try:
-            while True:
-                with self._database.write() as connection:
-                    batch = data_records.files_between(connection, collection.id, start, end, _BATCH)
-                    self._delete_rows(connection, [(row.id, row.blob_id) for row in batch])
-                deleted += len(batch)
-                self._garbage.unlink([row.blob_id for row in batch])
-                if len(batch) < _BATCH:
-                    return deleted
-                # Onwards, so that it ends although somebody stores files there all the while.
-                start, _ = data_folders.stretch(folder, batch[-1].name)
-        except (sa.exc.SQLAlchemyError, Unavailable) as problem:
-            raise _stopped(deleted) from problem
-
-    def _drop_collection(self, collection: data_records.Collection) -> int:
-        deleted = 0
-        try:
-            while True:
-                with self._database.write() as connection:
-                    batch = data_records.some_files(connection, collection.id, _BATCH)
-                    self._delete_rows(connection, batch)
-                    is_last = len(batch) < _BATCH
-                    if is_last:
-                        data_records.delete_collection(connection, collection)
-                deleted += len(batch)
-                self._garbage.unlink([blob_id for _, blob_id in batch])
-                if is_last:
-                    return deleted
-        except (sa.exc.SQLAlchemyError, Unavailable) as problem:
-            raise _stopped(deleted) from problem
-
-    def _delete_rows(self, connection: sa.Connection, batch: list[tuple[str, str]]) -> None:
-        data_records.delete_files(connection, [file_id for file_id, _ in batch])
-        self._garbage.add(connection, [blob_id for _, blob_id in batch])
-
-    def _sweep_sometimes(self) -> None:
-        if time.monotonic() - self._swept_at > _SWEEP_SECONDS and self._sweeping.acquire(blocking=False):
-            try:
-                self._sweep()
-            finally:
-                self._sweeping.release()
-
-    def _sweep(self) -> None:
-        """Remove files in ``.algo/OWNER/NAME/temp`` folders that are older than a day."""
-        self._swept_at = time.monotonic()
-        before = now_ms() - _TEMPORARY_MS
-        while True:
-            with self._database.write() as connection:
-                batch = data_records.expired_files(connection, ALGO, "/temp", before, _BATCH)
-                self._delete_rows(connection, batch)
-            self._garbage.unlink([blob_id for _, blob_id in batch])
-            if len(batch) < _BATCH:
-                return
 
 
 def _missing(connection: sa.Connection, collection: data_records.Collection | None, target: Target) -> ApiProblem:
@@ -369,8 +320,3 @@ def _missing(connection: sa.Connection, collection: data_records.Collection | No
     if collection is not None and data_folders.exists(connection, collection.id, target.file):
         return IsDirectory(target.as_folder)
     return data_listing.not_found(target)
-
-
-def _stopped(deleted: int) -> DeletionStopped:
-    message = f"removing the directory failed after {deleted} files; repeat the request to go on"
-    return DeletionStopped(message, extra={"deleted": deleted})

@@ -23,6 +23,7 @@ from .data_paths import HOSTED, SESSION, Kind, Target
 from .digests import Digest, Hasher
 from .garbage import Garbage
 from .preconditions import UNCONDITIONAL, Conditions
+from .quotas import Quotas, exceeded
 
 log = logging.getLogger("algorithmia.storage")
 
@@ -68,6 +69,7 @@ class Stores:
     database: Database
     blobs: BlobStore
     garbage: Garbage
+    quotas: Quotas
     max_file_bytes: int
     live_sessions: set[tuple[str, str]]
     session_is_live: Callable[[str], bool]
@@ -92,9 +94,16 @@ class Upload:
         self._check_kind()
         require_write(request.identity)
         self._place = place_of(request.target, request.identity)
+        # How large the file may be for its account's quota, as far as that's known already.
+        self._room: int | None = None
+        self._replaces = 0
         if not whole:
             with stores.database.read() as connection:
-                self._check(connection, *data_records.locate(connection, self._place, request.target.file))
+                collection, existing = data_records.locate(connection, self._place, request.target.file)
+                self._check(connection, collection, existing)
+                usage = stores.quotas.usage(connection, require_own(self._place, request.target))
+            self._replaces = existing.size if existing else 0
+            self._room = usage.room_for(self._replaces)
         self._check_size(request.size or 0)
         self._hash = Hasher(request.digest)
         self._type = ContentType(request.content_type, request.target.file)
@@ -163,6 +172,8 @@ class Upload:
         if collection is None:
             collection = self._create_implied(connection)
         data_records.put_file(connection, collection, existing, values)
+        grown = self._size - (existing.size if existing else 0)
+        self._stores.quotas.check(connection, collection.account_id, grown, target.uri)
         replaced = [existing.blob_id] if existing else []
         self._stores.garbage.add(connection, replaced)
         self._settle(connection)
@@ -214,6 +225,17 @@ class Upload:
             raise TooLarge(
                 f"{self._request.target.uri} is larger than the {limit} bytes that this platform allows a file"
             )
+        if self._room is not None and size > self._room:
+            self._check_quota(size)
+
+    def _check_quota(self, size: int) -> None:
+        """Raises QuotaExceeded unless there has come to be room for `size` bytes."""
+        target = self._request.target
+        with self._stores.database.read() as connection:
+            usage = self._stores.quotas.usage(connection, require_own(self._place, target))
+        self._room = usage.room_for(self._replaces)
+        if self._room is not None and size > self._room:
+            raise exceeded(usage, target.uri)
 
 
 @contextmanager
