@@ -22,7 +22,7 @@ from ..services.data_paths import Kind, Target
 from ..services.data_store import DataStore, IsDirectory, UploadInProgress
 from ..services.data_uploads import Stored, UploadRequest
 from ..services.preconditions import Conditions
-from . import uploads
+from . import archives, uploads
 from .file_response import file_response
 from .parsing import flag, read_json
 from .receiving import PIECE, pieces, write_body, write_pieces
@@ -73,9 +73,11 @@ class Verbs:
                 target = found.directory
             else:
                 return file_response(opened, request.headers, threads=store.threads)
+        if archives.is_wanted(request, target):
+            return await archives.send(request, identity, target)
         marker = request.query_params.get("marker", "")
         document = await _blocking(store, store.list_directory, identity, target, marker, flag(request, "acl"))
-        return json_response(document, headers={"X-Data-Type": "directory"})
+        return json_response(document, headers={"X-Data-Type": "directory", **archives.offer(target)})
 
     async def head(self, request: Request) -> Response:
         identity, target, store = await self._resolved(request)
@@ -87,7 +89,8 @@ class Verbs:
             else:
                 return file_response(opened, request.headers, is_head=True)
         await _blocking(store, store.check_directory, identity, target)
-        return Response(headers={"X-Data-Type": "directory"}, media_type="application/json")
+        headers = {"X-Data-Type": "directory", **archives.offer(target)}
+        return Response(headers=headers, media_type="application/json")
 
     async def put(self, request: Request) -> Response:
         identity, target, store = await self._begin(request)
@@ -111,6 +114,8 @@ class Verbs:
         identity, target, store = await self._begin(request)
         if uploads.begins(request):
             return await uploads.create(request, identity, target)
+        if archives.is_sent(request, target):
+            return await archives.receive(request, identity, target)
         body = await read_json(request, NewCollection, '{"name": "images", "acl": {"read": ["user://*"]}}')
         uri = await _blocking(store, store.create_collection, identity, target, body.name, body.acl)
         return json_response({"result": uri})
