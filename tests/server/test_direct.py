@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import anyio
 import pytest
 import uvicorn
+from git_hosted import wait_until
 from platforms import Server
 
 from Algorithmia.server import direct
@@ -42,7 +44,15 @@ def connection(server: Server) -> Iterator[http.client.HTTPConnection]:
 
 
 def staged(server: Server) -> list[str]:
-    return os.listdir(Path(server.home) / "blobs" / "staging")
+    return os.listdir(Path(server.home) / "platform" / "blobs" / "staging")
+
+
+def open_blobs(pid: int) -> list[str]:
+    found = []
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{entry}"))
+    return [path for path in found if "/blobs/" in path and "/blobs/staging" not in path]
 
 
 def send(
@@ -93,8 +103,7 @@ def test_an_abandoned_upload_leaves_nothing(server: Server, connection: http.cli
         assert answer.status == 408 or answer.status == 504
         assert b"stalled" in answer.read()
     assert send(server, connection, "GET")[1] == b"before"
-    while staged(server):
-        pass
+    wait_until(lambda: not staged(server))
 
 
 def test_a_reader_that_leaves(server: Server, connection: http.client.HTTPConnection) -> None:
@@ -103,9 +112,7 @@ def test_a_reader_that_leaves(server: Server, connection: http.client.HTTPConnec
         client.sendall(head(server, "GET", 0))
         assert client.recv(1000)
     assert send(server, connection, "GET")[1] == LARGE
-    open_files = Path(f"/proc/{server.process.pid}/fd")
-    while any("/blobs/" in os.readlink(entry) for entry in open_files.iterdir() if entry.is_symlink()):
-        pass
+    wait_until(lambda: not open_blobs(server.process.pid))
     assert "Traceback" not in server.log()
 
 
@@ -116,8 +123,8 @@ class Site:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self._behave = behave
-        config = uvicorn.Config(self._app, **{**uvicorn_options(1), "timeout_graceful_shutdown": 1}, lifespan="off", interface="asgi3")
-        self._server = uvicorn.Server(config)
+        options = {**uvicorn_options(1), "lifespan": "off", "interface": "asgi3"}
+        self._server = uvicorn.Server(uvicorn.Config(self._app, **options))
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve([self.listener])))
         self._thread.start()
 
