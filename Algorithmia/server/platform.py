@@ -35,10 +35,11 @@ from .services.connectors import Connectors
 from .services.data import HostedData
 from .services.data_store import DataStores
 from .services.git_hosting import Hosting
+from .services.housekeeping import Housekeeping
 from .services.invoke import Invoker
 from .services.management import Management
 from .services.publishing import Publishing
-from .services.resumable_uploads import ResumableUploads
+from .services.resumable_uploads import ResumableUploads, expire_uploads
 from .services.secrets import Secrets
 from .settings import Settings
 from .storage.locations import check, open_store, parse, remember
@@ -90,6 +91,11 @@ class Platform:
         self.authenticator = Authenticator(self.accounts)
         self.data = HostedData(self.database, self.blobs, settings)
         self.uploads = ResumableUploads(self.data.stores)
+        self.housekeeping = Housekeeping(
+            [self.data.removal.go_on, self.data.removal.expire, lambda: expire_uploads(self.data.stores)],
+            self.data.removal.stop,
+        )
+        self.data.removal.on_rest = self.housekeeping.wake
         self.access = AlgorithmAccess(self.database)
         self.repositories = Repositories(settings.state, settings)
         self.git_hosting = Hosting(self.database, self.access, self.repositories)
@@ -141,6 +147,7 @@ class Platform:
         self.known_calls: KnownCalls | None = None  # of the application over this platform
         # Done once no call runs any more, while everything is still there.
         self.on_drained: Callable[[], Awaitable[None]] | None = None
+        self._has_rest = False  # of collections that were removed, and still have files
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def prepare(self) -> None:
@@ -148,6 +155,7 @@ class Platform:
         self.database.upgrade()
         remember(self.settings.state, self.storage)
         self.data.recover()
+        self._has_rest = self.data.removal.has_rest()
         self.repositories.recover()
         self.builds.recover()
         self.algorithms.register_catalog(self.accounts)
@@ -174,12 +182,14 @@ class Platform:
     def take_up(self) -> None:
         """Begin with what earlier servers left undone, once the platform answers: algorithms may ask it things."""
         self.backlog.start()
+        self.housekeeping.start(self._has_rest)
 
     async def close(self) -> None:
         await self.invoker.drain()
         if self.on_drained is not None:
             await self.on_drained()
         await self.async_calls.drain()
+        await self.housekeeping.close()
         self.repositories.git.close()
         await self.builds.close()
         await self.engine.close()

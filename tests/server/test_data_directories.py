@@ -379,7 +379,8 @@ def test_restart_ends_sessions_and_old_temporaries(new_site: Callable[..., Site]
     running.put(".algo/temp/new", b"x")
     site.stop()
     again = new_site(site.settings.home)
-    again.data.sweep()
+    again.data.removal.go_on()
+    again.data.removal.expire()
     owner = me.account.username
     caller = Caller(again, me.account, me.key)
     assert names(caller.get(f".algo/{owner}/Algo/temp").json) == ["new"]

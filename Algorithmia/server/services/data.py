@@ -95,15 +95,10 @@ class HostedData:
     def recover(self) -> None:
         """At start: settle what a crash left behind, and drop what belonged to sessions of the process before.
 
-        What takes long is left for `sweep`.
+        What takes long is left for later (`Removal.go_on`).
         """
         self.removal.condemn_space(SESSION)
         self._garbage.recover()
-
-    def sweep(self) -> None:
-        """Remove what is left of removed collections, and temporary files whose time is up."""
-        self.removal.go_on()
-        self.removal.expire()
 
     def resolve(self, identity: Identity, target: Target) -> Target:
         """`target` itself: reading it says whether a name without a slash is a file or a folder."""

@@ -1,7 +1,7 @@
 """Removing many files: a batch per transaction, so that others hardly wait, and restartable at any point.
 
-A collection is out of everybody's sight with one change of its row (it moves to the space `DELETED`, where nothing looks
-for files); its files follow, and what a request or a crash leaves of them, `go_on` removes later. A folder has no row,
+A collection is out of sight with one change of its row (it moves to the space `DELETED`, where nothing looks for
+files); its files follow, and what a request or a crash leaves of them, `go_on` removes later. A folder has no row,
 so its files go while it is seen to shrink; whoever asked asks again if that is interrupted.
 """
 
