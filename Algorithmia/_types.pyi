@@ -21,7 +21,7 @@ class Writable(Protocol):
     def write(self, data: bytes, /) -> Any: ...
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
-Body: TypeAlias = str | bytes | Readable | Iterable[bytes] | None
+Body: TypeAlias = str | bytes | memoryview | Readable | Iterable[bytes] | None
 CaCert: TypeAlias = str | bool | None
 Json: TypeAlias = dict[str, Any]
 Progress: TypeAlias = Callable[[int], object] | None

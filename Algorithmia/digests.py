@@ -17,7 +17,7 @@ TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take 
 if TYPE_CHECKING:
     from typing import Any, Dict, Mapping, Optional  # noqa: F401
 
-    from ._types import Readable  # noqa: F401
+    from ._types import BytesLike, Readable  # noqa: F401
 
 _HEADER = "Repr-Digest"
 _MEMBER = re.compile(r"(?:^|,)\s*(sha-256|md5)\s*=\s*:([A-Za-z0-9+/=]+):\s*(?:;[^,]*)?(?=,|$)")
@@ -127,7 +127,7 @@ def of_etag(etag):
 
 
 def of_bytes(data, like=None):
-    # type: (bytes, Optional[str]) -> str
+    # type: (BytesLike, Optional[str]) -> str
     """Digest of `data`, to be compared with `like`."""
     digest = new(like)
     digest.update(data)

@@ -36,7 +36,7 @@ class Crew(object):
         # type: (Sequence[Any], Callable[[Any], Any]) -> Generator[Tuple[Any, Any, Optional[Exception]], None, None]
         """Do ``action(job)`` for all jobs; yields ``(job, result, error)`` as they finish.
 
-        Leaving the loop early, by break or exception, stops the others and waits for them to clean up.
+        Leaving the loop early, by break or exception, stops the crew for good, and waits for the others to clean up.
         """
         if min(self._size, len(jobs)) <= 1:
             for job in jobs:
@@ -62,8 +62,10 @@ class Crew(object):
             for _ in jobs:
                 _acquire(news)
                 yield finished.popleft()
-        finally:
+        except BaseException:
             self._stop.set()
+            raise
+        finally:
             patience = _PATIENCE
             for thread in threads:
                 if thread.ident is not None:  # started, before an interrupt came

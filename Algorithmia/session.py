@@ -71,14 +71,16 @@ class SessionTransport(object):
         A session has one policy for all of its requests, so `retry` is not looked at: repeating a request whose body
         can't be rewound fails.
         """
-        source = body  # type: Any
+        data = source = body  # type: Any
         if hasattr(source, "read") and "Content-Length" not in headers:
             # Of unknown length, so in chunks: for those, older releases of requests want something to iterate over.
-            body = iter(lambda: source.read(_CHUNK), b"")
+            data = iter(lambda: source.read(_CHUNK), b"")
+        elif isinstance(source, memoryview):
+            data = source.tobytes()
         response = self._session.request(
             method,
             self._address + target,
-            data=body,
+            data=data,
             headers=headers,
             stream=True,
             timeout=(CONNECT_TIMEOUT, read_timeout),

@@ -161,7 +161,7 @@ def _octal(field):
 
 def _sum(data):
     # type: (bytes) -> int
-    return sum(bytearray(data)) if PY2 else sum(data)  # type: ignore[arg-type]
+    return sum(bytearray(data)) if PY2 else sum(data)
 
 
 def _shown(name):

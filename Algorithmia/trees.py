@@ -7,14 +7,19 @@ from itertools import islice
 from . import errors, transfer
 from ._compat import make_dirs
 from .parallel import Crew
-from .uri import HOSTED
+from .small_files import Company, small
+from .uri import HOSTED, data_uri, split_hosted
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterable, Iterator, List, Tuple  # noqa: F401
+    from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple  # noqa: F401
 
     from ._types import Progress  # noqa: F401
     from .datadirectory import DataDirectory  # noqa: F401
+    from .small_files import Small  # noqa: F401
+
+    _Upload = Tuple[Any, str, int]
+    _Download = Tuple[Any, str]
 
 _BATCH = 1000
 
@@ -25,23 +30,37 @@ def upload(directory, path, progress, concurrency):
     if not os.path.isdir(path):
         directory.file(os.path.basename(path)).upload(path, progress)
         return
-    is_flat = directory._place[0] == HOSTED
-    if is_flat:
-        _check_flat(directory, path)
-    _in_parallel(
-        _found(directory, path, is_flat), lambda job, tell: job[0].upload(job[1], tell), progress, concurrency
-    )
+    company = Company(directory.client)
+    if directory._place[0] == HOSTED:
+        collection = _make(directory)
+        if not company.takes_folders(collection):
+            _check_flat(directory, path)
+
+    def describe(job):
+        # type: (_Upload) -> Optional[Small]
+        return small(job[0].uri, job[1], job[2])
+
+    def alone(job, tell):
+        # type: (_Upload, Progress) -> object
+        return job[0].upload(job[1], tell)
+
+    _in_parallel(_found(directory, path), company, describe, company.send, alone, progress, concurrency)
 
 
 def download(directory, path, progress, concurrency):
     # type: (DataDirectory, str, Progress, int) -> None
     """Copy what `directory` holds into the local directory `path`, which is made if need be."""
+    company = Company(directory.client)
 
-    def fetch(job, tell):
-        # type: (Tuple[Any, str], Progress) -> None
-        transfer.download(directory.client, job[0].uri, job[1], tell, keep_time=True)
+    def describe(job):
+        # type: (_Download) -> Optional[Small]
+        return small(job[0].uri, job[1], job[0].size)
 
-    _in_parallel(_listed(directory, path), fetch, progress, concurrency)
+    def alone(job, tell):
+        # type: (_Download, Progress) -> object
+        return transfer.download(directory.client, job[0].uri, job[1], tell, keep_time=True)
+
+    _in_parallel(_listed(directory, path), company, describe, company.fetch, alone, progress, concurrency)
 
 
 def local_name(name):
@@ -58,32 +77,39 @@ def _check_flat(directory, path):
         below = os.path.join(path, name)
         if os.path.isdir(below) and not os.path.islink(below):
             raise errors.DataApiError(
-                "%s holds the directory %s, and %s, a collection of hosted data, holds only files; upload each "
-                "directory to a collection of its own" % (path, name, directory.uri)
+                "%s holds the directory %s, and on this platform %s, a collection of hosted data, holds only files; "
+                "upload each directory to a collection of its own" % (path, name, directory.uri)
             )
 
 
-def _found(directory, path, is_flat):
-    # type: (Any, str, bool) -> Iterator[Tuple[Any, str]]
-    """Pairs of target and path of the files below `path`; links to directories are not followed."""
+def _make(directory):
+    # type: (DataDirectory) -> str
+    """Make the collection that `directory` is, or is in, unless it is there; returns its URI."""
+    path = directory._place[1].strip("/")
+    collection = data_uri(HOSTED, (split_hosted(path) or (path, ""))[0])
     try:
-        if is_flat:
-            directory.create()
+        directory.client.dir(collection).create()
     except errors.ConflictError:
         pass  # it exists
+    return collection
+
+
+def _found(directory, path):
+    # type: (Any, str) -> Iterator[_Upload]
+    """Target, path and size of the files below `path`; links to directories are not followed."""
     for name in sorted(os.listdir(path)):
         below = os.path.join(path, name)
-        mode = os.stat(below).st_mode
-        if stat.S_ISREG(mode):
-            yield directory.file(name), below
-        elif stat.S_ISDIR(mode) and not os.path.islink(below):
-            for pair in _found(directory.dir(name), below, is_flat):
-                yield pair
+        facts = os.stat(below)
+        if stat.S_ISREG(facts.st_mode):
+            yield directory.file(name), below, facts.st_size
+        elif stat.S_ISDIR(facts.st_mode) and not os.path.islink(below):
+            for job in _found(directory.dir(name), below):
+                yield job
 
 
 def _listed(directory, path):
-    # type: (Any, str) -> Iterator[Tuple[Any, str]]
-    """Pairs of source and path of the files in `directory`; makes the local directories."""
+    # type: (Any, str) -> Iterator[_Download]
+    """Source and path of the files in `directory`; makes the local directories."""
     for item in directory.list():
         make_dirs(path)
         target = os.path.join(path, local_name(item.getName()))
@@ -95,28 +121,25 @@ def _listed(directory, path):
     make_dirs(path)
 
 
-def _in_parallel(jobs, action, progress, concurrency):
-    # type: (Iterable[Any], Callable[[Any, Progress], object], Progress, int) -> None
-    """Do ``action(job, progress)`` for all `jobs`, `concurrency` at a time; the first error ends it, and is raised."""
-    remaining, lock = iter(jobs), threading.Lock()
+def _in_parallel(jobs, company, describe, together, alone, progress, concurrency):
+    # type: (Iterable[Any], Company, Any, Any, Callable[[Any, Progress], object], Progress, int) -> None
+    """Do all `jobs`, `concurrency` at a time (see `Company.run`); the first error ends it, and is raised."""
+    remaining, lock, crew = iter(jobs), threading.Lock(), Crew(concurrency)
+
+    def tell(count):
+        # type: (int) -> None
+        crew.check()
+        if progress is not None and count:
+            with lock:
+                progress(count)
+
     while True:
         batch = list(islice(remaining, _BATCH))  # type: List[Any]
         if not batch:
             return
-        crew = Crew(concurrency)
-
-        def tell(count, crew=crew):
-            # type: (int, Crew) -> None
-            crew.check()
-            if progress is not None:
-                with lock:
-                    progress(count)
-
-        def do(job, tell=tell):
-            # type: (Any, Progress) -> object
-            return action(job, tell)
-
-        work = crew.run(batch, do)
+        work = company.run(
+            crew, batch, describe, lambda files: together(files, tell), lambda job: alone(job, tell)
+        )
         try:
             for _, _, error in work:
                 if error is not None:

@@ -1,4 +1,4 @@
-"""Moving the files that `cp`, `sync` and `mv` have planned: one request per file, several at a time."""
+"""Moving the files that `cp`, `sync` and `mv` have planned: several at a time, small ones in company."""
 import os
 import time
 
@@ -76,7 +76,7 @@ def move(client, jobs, options, env):
             crew.check()
             progress(count)
 
-        for job, result, error in crew.run(jobs, lambda job: _do(client, job, options, env, moved, progress)):
+        for job, result, error in _outcomes(client, jobs, options, env, crew, moved, progress):
             if error is None:
                 if result.skipped:
                     if options.tells_skipped:
@@ -111,10 +111,39 @@ def _ends_everything(error):
     return isinstance(error, (errors.AuthenticationError, errors.UnreachableError, errors.ConfigError))
 
 
+def _outcomes(client, jobs, options, env, crew, progress, bar):
+    """Do `jobs`; yields ``(job, Moved, error)`` as they finish."""
+    from ..small_files import Company, small
+
+    if options.no_clobber or options.checksum:
+        wanted = set()
+        for job, reason, error in crew.run(jobs, lambda job: _reason_to_skip(client, job, options)):
+            if error or reason:
+                yield job, Moved(skipped=reason), error
+            else:
+                wanted.add(job)
+        jobs = [job for job in jobs if job in wanted]
+    company = Company(client)
+    one_by_one = options.dry_run or options.removes_source
+
+    def describe(job):
+        if one_by_one or job.kind == COPY or PIPE in (job.source, job.target):
+            return None
+        return small(*((job.target, job.source) if job.kind == UPLOAD else (job.source, job.target)), size=job.size)
+
+    carry = company.send if any(job.kind == UPLOAD for job in jobs) else company.fetch  # there are never both
+
+    def together(files):
+        return carry(files, progress)
+
+    def alone(job):
+        return _do(client, job, options, env, progress, bar)
+
+    for job, result, error in company.run(crew, jobs, describe, together, alone):
+        yield job, result if error or isinstance(result, Moved) else Moved(result), error
+
+
 def _do(client, job, options, env, progress, bar):
-    reason = _reason_to_skip(client, job, options)
-    if reason:
-        return Moved(skipped=reason)
     if options.dry_run:
         return Moved(job.size)
     if not options.removes_source:

@@ -58,12 +58,29 @@ def test_a_directory_up_and_down(client, tree, tmpdir):
         directory.delete(force=True)
 
 
-def test_directories_in_directories_are_refused_before_anything_is_made(client, tree):
-    tree.mkdir("inner")
+def test_directories_in_directories(client, tree, tmpdir):
+    tree.mkdir("inner").join("deep").write("x")
+    tree.mkdir("empty")
     directory = client.dir("data://.my/trees_nested")
-    with pytest.raises(errors.DataApiError, match="inner"):
+    try:
         directory.upload(str(tree))
-    assert not directory.exists()
+        assert [item.getName() for item in directory.dirs()] == ["inner"]
+        assert directory.dir("inner").file("deep").getString() == "x"
+        directory.download(str(tmpdir.join("down")))
+        assert tmpdir.join("down", "inner", "deep").read() == "x" and tmpdir.join("down", "f00").check()
+        directory.dir("inner").upload(str(tmpdir.join("down", "inner")))
+        directory.dir("inner").dir("below").upload(str(tmpdir.join("down", "inner")))
+        assert directory.file("inner/below/deep").getString() == "x"
+    finally:
+        directory.delete(force=True)
+
+
+def test_directories_in_directories_are_refused_where_names_are_flat(tree):
+    tree.mkdir("inner")
+    with WireServer(answer({"result": "data://.my/c"}), answer(headers=["X-Data-Type: directory"])) as platform:
+        with pytest.raises(errors.DataApiError, match="inner"):
+            Algorithmia.client("simKEY", platform.address).dir("data://.my/c").upload(str(tree))
+    assert [request.method for request in platform.requests] == ["POST", "HEAD"]
 
 
 def test_the_first_error_ends_it(collection, tree):
