@@ -34,6 +34,8 @@ from .worker import DRAIN_READS, LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack,
 
 # How long a call may run before those that were sent after it are given to others.
 _PATIENCE = 0.01
+# What timers may be too early by.
+_TICK = 0.001
 _MOST_READS = 64
 # A number: as the flags that they are, putting them together takes longer than all else that is done with a frame.
 _CUT_OFF = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
@@ -56,16 +58,18 @@ _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 class _Sent:
     """A call that the worker has, or will take.
 
-    is_told  whether the process was told to stop it
-    overrun  what to tell its caller then
+    deadline  when it has to have ended, on the event loop's clock
+    is_told   whether the process was told to stop it
+    overrun   what to tell its caller then
     """
 
-    __slots__ = ("call", "is_told", "number", "overrun", "pending")
+    __slots__ = ("call", "deadline", "is_told", "number", "overrun", "pending")
 
-    def __init__(self, number: int, call: Call, pending: asyncio.Future[Result]) -> None:
+    def __init__(self, number: int, call: Call, pending: asyncio.Future[Result], deadline: float) -> None:
         self.number = number
         self.call = call
         self.pending = pending
+        self.deadline = deadline
         self.is_told = False
         self.overrun: CallFailure | None = None
 
@@ -90,6 +94,7 @@ class FramesWorker(Worker):
         self._began = 0.0  # when the call that runs became the first
         self._is_watching = False
         self._is_condemned = False
+        self._timer: asyncio.TimerHandle | None = None  # for the call that has to end first, or had to
         self.session_key.look_first = self._receive
 
     @property
@@ -103,7 +108,8 @@ class FramesWorker(Worker):
         if call.wants_output and self._concurrency == 1:
             self._begin()
         number = self._number = self._number % 0xFFFFFFFF + 1
-        sent = _Sent(number, call, self._loop.create_future())
+        loop = self._loop
+        sent = _Sent(number, call, loop.create_future(), loop.time() + seconds)
         try:
             assert self._ours is not None
             protocol.send(self._ours, protocol.CALL, call.content_type, number, call.body)
@@ -121,14 +127,13 @@ class FramesWorker(Worker):
             self._next()
         elif not self._is_watching and self._concurrency == 1:
             self._watch(0)
-        timer = self._loop.call_later(max(0.0, seconds), self._overrun_call, sent)
+        if self._timer is None or sent.deadline < self._timer.when():
+            self._watch_time(sent.deadline)
         try:
             return await sent.pending
         except asyncio.CancelledError:
             self._give_up(sent)
             raise
-        finally:
-            timer.cancel()
 
     # -- Worker -------------------------------------------------------------------------------------------------
 
@@ -157,6 +162,8 @@ class FramesWorker(Worker):
         self._receive()
         self._take_back()
         self._close_sockets()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _close_sockets(self) -> None:
         ours, theirs = self._ours, self._theirs
@@ -235,6 +242,22 @@ class FramesWorker(Worker):
             if sent.number in self._sent:
                 self._stop(sent)
 
+    def _watch_time(self, deadline: float) -> None:
+        """Look at `deadline` whose time is over. One timer does for many calls: nearly all end long before theirs."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        latest = self._loop.time() + _TICK
+        for sent in tuple(self._sent.values()):
+            if sent.deadline <= latest:
+                self._overrun_call(sent)
+        left = [sent.deadline for sent in self._sent.values() if sent.deadline > latest]
+        if left:
+            self._watch_time(min(left))
+
     def _overrun_call(self, sent: _Sent) -> None:
         """The time of `sent` is over."""
         self._receive()
@@ -298,8 +321,11 @@ class FramesWorker(Worker):
             except OSError:
                 size, ancillary, flags = 0, [], 0
             attached = protocol.descriptors(ancillary) if ancillary else []
+            body = None
             try:
-                body = self._body(size, flags, attached)
+                if size >= HEADER.size and not flags & _CUT_OFF:
+                    kind, content_type, where, number, length, seconds = HEADER.unpack_from(self._buffer)
+                    body = self._body(size, where, length, attached)
             finally:
                 for descriptor in attached:
                     with contextlib.suppress(OSError):
@@ -307,15 +333,13 @@ class FramesWorker(Worker):
             if body is None:
                 self._break()  # nothing is no end either: the server holds the process's end as well
                 return
-            self._on_frame(body)
+            self._on_frame(kind, content_type, number, seconds, body)
             if not self._sent:
                 return
 
-    def _body(self, size: int, flags: int, attached: list[int]) -> bytes | None:
-        """The body of the packet in the buffer; None if it isn't one that a worker may send."""
-        if size < HEADER.size or flags & _CUT_OFF:
-            return None
-        _, _, where, _, length, _ = HEADER.unpack_from(self._buffer)
+    def _body(self, size: int, where: int, length: int, attached: list[int]) -> bytes | None:
+        """The body of the packet in the buffer; None if it isn't one that a worker may send. Takes what it closes from
+        `attached`."""
         if where == protocol.INLINE and not attached:
             return bytes(self._buffer[HEADER.size : size]) if length == size - HEADER.size else None
         if len(attached) != 1 or size != HEADER.size or length > self.launch.max_result + SLACK:
@@ -328,9 +352,8 @@ class FramesWorker(Worker):
             return None
         return body if len(body) == length else None
 
-    def _on_frame(self, body: bytes) -> None:
-        kind, content_type, _, number, _, seconds = HEADER.unpack_from(self._buffer)
-        if kind in (protocol.READY, protocol.UNLOADED):
+    def _on_frame(self, kind: int, content_type: int, number: int, seconds: float, body: bytes) -> None:
+        if kind == protocol.READY or kind == protocol.UNLOADED:
             self._on_loaded(kind, body)
             return
         sent = self._sent.get(number)
