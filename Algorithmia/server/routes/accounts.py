@@ -27,6 +27,7 @@ _DEFAULT_LIMIT = 50
 _OLD_TYPES = {"ManagementKey": ADMIN_KEY}
 
 Text = Annotated[str, msgspec.Meta(max_length=256)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class NewUser(msgspec.Struct):
@@ -37,6 +38,20 @@ class NewUser(msgspec.Struct):
     fullname: Text = ""
     company_name: Text = ""
     company_role: Text = ""
+
+
+class UserChange(msgspec.Struct):
+    """The body of ``PUT /v1/users/NAME``: what is given is changed; further members are ignored.
+
+    quota_bytes  what the account's hosted files may take; 0 is no limit, null what the platform allows everybody
+    """
+
+    username: str | msgspec.UnsetType = msgspec.UNSET
+    email: Text | msgspec.UnsetType = msgspec.UNSET
+    fullname: Text | msgspec.UnsetType = msgspec.UNSET
+    company_name: Text | msgspec.UnsetType = msgspec.UNSET
+    company_role: Text | msgspec.UnsetType = msgspec.UNSET
+    quota_bytes: Size | None | msgspec.UnsetType = msgspec.UNSET
 
 
 class NewKey(msgspec.Struct):
@@ -58,8 +73,7 @@ async def create_user(request: Request) -> Response:
     platform.accounts.check_name(body.username)
     if body.username.lower() in catalog.owners():
         raise Conflict(f"username {body.username} is kept for bundled algorithms; choose another", Code.USERNAME_TAKEN)
-    if not _is_email(body.email):
-        raise BadRequest(f"{body.email[:80]!r} is not an e-mail address", Code.MALFORMED_USER)
+    _check_email(body.email)
     profile = await run_in_threadpool(
         platform.accounts.create, body.username, body.email, body.fullname, body.company_name, body.company_role
     )
@@ -100,7 +114,7 @@ async def get_below(request: Request) -> Response:
         identity, profile = await _own_or_any(request, names[0])
         if identity.call is not None and identity.call.owner != profile.account.username:
             raise NotAuthorized("an algorithm of others can't see its caller's name and address")
-        return json_response(_user(request, profile))
+        return json_response(await _user_with_usage(request, profile))
     if len(names) == 2 and names[1] == "keys":
         account = await _managed(request, names[0])
         keys = await run_in_threadpool(platform_of(request).accounts.list_keys, account[1])
@@ -146,11 +160,24 @@ async def delete_below(request: Request) -> Response:
 
 
 async def put_below(request: Request) -> Response:
-    """``PUT /v1/users/NAME/connectors/ID``."""
+    """``PUT /v1/users/NAME``, for administrators, and ``…/connectors/ID``."""
     names = _names(request)
     if len(names) > 1 and names[1] == "connectors":
         return await connectors.below(request, names)
-    raise _no_route(request)
+    if len(names) > 1:
+        raise _no_route(request)
+    platform = platform_of(request)
+    require_admin(await platform.authenticator.authenticate(request))
+    body = await read_json(request, UserChange, '{"quota_bytes": 10000000000}')
+    profile = await run_in_threadpool(platform.accounts.get, names[0])
+    changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
+    username = changes.pop("username", profile.account.username)
+    if username != profile.account.username:
+        raise BadRequest(f"user {profile.account.username} can't be called {username[:60]!r}: names stay as they are")
+    if changes.get("email"):
+        _check_email(changes["email"])
+    profile = await run_in_threadpool(platform.accounts.update, profile.account, changes)
+    return json_response(await _user_with_usage(request, profile))
 
 
 async def admin_only(request: Request) -> Response:
@@ -195,9 +222,10 @@ def _limit(request: Request) -> int:
     return int(text)
 
 
-def _is_email(text: str) -> bool:
+def _check_email(text: str) -> None:
     name, _, domain = text.rpartition("@")
-    return bool(name and domain) and text.isprintable() and " " not in text
+    if not (name and domain and text.isprintable() and " " not in text):
+        raise BadRequest(f"{text[:80]!r} is not an e-mail address", Code.MALFORMED_USER)
 
 
 def _user(request: Request, profile: Profile) -> dict[str, Any]:
@@ -212,6 +240,11 @@ def _user(request: Request, profile: Profile) -> dict[str, Any]:
         "self_link": f"{platform_of(request).address}/v1/users/{username}",
         "resource_type": "user",
     }
+
+
+async def _user_with_usage(request: Request, profile: Profile) -> dict[str, Any]:
+    usage = await run_in_threadpool(platform_of(request).data.usage, profile.account.id)
+    return {**_user(request, profile), "used_bytes": usage.used, "quota_bytes": usage.quota or None}
 
 
 def _key(account: Account, key: Key) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -96,13 +96,7 @@ class Accounts:
             ).scalar()
             if taken is not None:
                 raise Conflict(f"username {username} has been taken (by {taken})", Code.USERNAME_TAKEN)
-            if (
-                email
-                and connection.execute(
-                    sa.select(table.c.id).where(sa.func.lower(table.c.email) == email.lower()).limit(1)
-                ).first()
-            ):
-                raise Conflict(f"email address {email} has been taken", Code.EMAIL_TAKEN)
+            self._check_email(connection, email, profile.account.id)
             connection.execute(
                 table.insert().values(
                     id=profile.account.id,
@@ -140,6 +134,15 @@ class Accounts:
         if found is None:
             raise NotFound(f"user {name_or_id[:60]} not found", Code.USER_NOT_FOUND)
         return found
+
+    def update(self, account: Account, changes: Mapping[str, str | int | None]) -> Profile:
+        """Change columns of the account. Raises Conflict when an e-mail address belongs to another one."""
+        table = schema.accounts
+        with self.database.write() as connection:
+            self._check_email(connection, str(changes.get("email", "")), account.id)
+            if changes:
+                connection.execute(table.update().where(table.c.id == account.id).values(**changes))
+        return self.get(account.id)
 
     def list_accounts(self, after: str = "", limit: int = 50) -> list[Profile]:
         """Up to `limit` accounts in the order of their lower-case names, beginning behind the name `after`."""
@@ -223,6 +226,13 @@ class Accounts:
             key_id=row.id,
             permissions=_permissions(row.permissions),
         )
+
+    @staticmethod
+    def _check_email(connection: sa.Connection, email: str, account_id: str) -> None:
+        table = schema.accounts
+        same = sa.select(table.c.id).where(sa.func.lower(table.c.email) == email.lower(), table.c.id != account_id)
+        if email and connection.execute(same.limit(1)).first():
+            raise Conflict(f"email address {email} has been taken", Code.EMAIL_TAKEN)
 
     def _find(self, name_or_id: str) -> Profile | None:
         table = schema.accounts
