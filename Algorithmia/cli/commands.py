@@ -109,10 +109,11 @@ RM = Command(
     handler="data:rm",
     arguments=(
         Argument("paths", nargs="+", metavar="PATH", help="file to remove; * may stand in the last part"),
+        Argument("-r", "--recursive", action="store_true", help="remove directories, too, with what they hold"),
         Argument("-f", "--force", action="store_true", help="no error if there is no such file"),
     ),
     variadic="paths",
-    examples=("algo rm .my/robots/R2-D2.txt", "algo rm 'data://.my/robots/*.png'"),
+    examples=("algo rm .my/robots/R2-D2.txt", "algo rm 'data://.my/robots/*.png'", "algo rm -r .my/robots/old"),
 )  # fmt: skip
 
 CAT = Command(
@@ -173,8 +174,7 @@ SYNC = Command(
     description="Copies what is missing or differs from SOURCE to DESTINATION; one of them, or both, are remote. Files "
     "differ if their sizes do, if the source is newer (upwards and between remote places), or if the times are not the "
     "same (downwards: a download gets the time of the remote file); with --checksum if their contents do. Files that "
-    "are left out are not deleted. Collections of hosted data are flat: a local directory with directories in it is "
-    "refused.",
+    "are left out are not deleted.",
     usage="algo sync [options] SOURCE DESTINATION",
     arguments=(
         Argument("paths", nargs="+", metavar="PATH", help="the source directory, then the destination directory"),
@@ -209,6 +209,12 @@ SERVE = Command(
     passes_on=True,
 )  # fmt: skip
 
+_STOPPED_PLATFORM = (
+    Argument("--home", metavar="DIRECTORY", help="the platform's directory, if it isn't the usual one"),
+    Argument("--database", metavar="URL", help="its database, if that isn't in there"),
+    Argument("--json", action="store_true", help="print the result as a JSON object"),
+)
+
 LOCAL = Command(
     "local",
     "see and control the platform that runs in the background",
@@ -231,8 +237,33 @@ LOCAL = Command(
                 Argument("-f", "--follow", action="store_true", help="go on with what is added"),
             ),
         ),
+        Command(
+            "fsck",
+            "check that metadata and file contents agree, while it is stopped",
+            handler="serve:local_fsck",
+            arguments=(
+                Argument("--checksum", action="store_true", help="also read all contents and compare their checksums"),
+                Argument("--repair", action="store_true", help="remove what no file needs, and correct counts"),
+            )
+            + _STOPPED_PLATFORM,
+        ),
+        Command(
+            "migrate-storage",
+            "copy all file contents to another store, while it is stopped",
+            handler="serve:local_migrate_storage",
+            arguments=(
+                Argument("to", metavar="TO", help="local, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
+            )
+            + _STOPPED_PLATFORM,
+        ),
     ),
-    examples=("algo local status", "algo local stop", "algo local logs -f"),
+    examples=(
+        "algo local status",
+        "algo local stop",
+        "algo local logs -f",
+        "algo local fsck --checksum",
+        "algo local migrate-storage s3://bucket/files",
+    ),
 )
 
 USERS = Command(

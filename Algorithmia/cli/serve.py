@@ -1,4 +1,5 @@
 """`algo serve` and `algo local`: the platform on this machine, in the foreground and in the background."""
+import importlib
 import os
 import sys
 import time
@@ -7,7 +8,7 @@ from . import exit_status
 from .context import CliError
 
 _INSTALL = (
-    "algo serve: the platform is not installed. It needs Python 3.10 or newer. Install it with: "
+    "algo %s: the platform is not installed. It needs Python 3.10 or newer. Install it with: "
     'pip install "algorithmia[server]"'
 )
 # Options of this program that the platform's own parser doesn't have.
@@ -16,19 +17,40 @@ _FLAGS = ("host", "port", "home", "user", "tls_cert", "tls_key")
 
 
 def serve(args, env):
-    """The serve command: the only place from which this process runs the platform."""
+    """The serve command."""
     words = []
     for name in _FLAGS:
         value = getattr(args, name)
         if value is not None:
             words.append("--%s=%s" % (name.replace("_", "-"), value))
     words.extend(word for word in args.passed_on if word not in _OWN)
+    return _run_here("serve", "main", words, env)
+
+
+def local_fsck(args, env):
+    """`algo local fsck`."""
+    words = ["fsck"] + ["--" + name for name in ("checksum", "repair") if getattr(args, name)]
+    return _run_here("local fsck", "maintenance", words + _of_stopped(args, env), env)
+
+
+def local_migrate_storage(args, env):
+    """`algo local migrate-storage`."""
+    return _run_here("local migrate-storage", "maintenance", ["migrate-storage", args.to] + _of_stopped(args, env), env)
+
+
+def _of_stopped(args, env):
+    words = ["--%s=%s" % (name, getattr(args, name)) for name in ("home", "database") if getattr(args, name)]
+    return words + ["--json"] * bool(args.json) + ["--quiet"] * bool(env.quiet)
+
+
+def _run_here(command, module, words, env):
+    """Run `main` of a module of the platform's with `words`: this is the only place that imports any."""
     if sys.version_info < (3, 10):
-        raise CliError(_INSTALL)
+        raise CliError(_INSTALL % command)
     try:
-        from ..server.main import main
+        main = importlib.import_module("Algorithmia.server." + module).main
     except ImportError as error:
-        raise CliError("%s [%s]" % (_INSTALL, error))
+        raise CliError("%s [%s]" % (_INSTALL % command, error))
     env.flush()
     try:
         return main(words)

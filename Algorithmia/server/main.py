@@ -98,7 +98,7 @@ def serve(settings: Settings) -> None:
     check_certificate(settings)
     os.umask(0o077)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _server_lock(settings):
+    with server_lock(settings):
         logs.set_up(settings)
         listener = _listen(settings)
         # Algorithms reach the platform over plain loopback, also when people reach it over TLS.
@@ -262,13 +262,16 @@ async def _stop_when_idle(server: Any, platform: Platform) -> None:
 
 
 @contextlib.contextmanager
-def _server_lock(settings: Settings) -> Iterator[None]:
-    """Hold the lock that makes this the one platform of its home directory. Raises StartError."""
+def server_lock(settings: Settings, makes_room: bool = True) -> Iterator[None]:
+    """Hold the lock that makes this the one platform of its home directory. Raises StartError.
+
+    makes_room  whether a platform that was started on demand is stopped for this one
+    """
     path = settings.state / "server.lock"
     with open(path, "a") as handle:
         if not _try_lock(handle):
             running = local.running(str(settings.home)) or {}
-            if settings.background or not running.get("background"):
+            if settings.background or not makes_room or not running.get("background"):
                 where = running.get("address", "another address")
                 raise StartError(f"a platform already runs at {where} for {settings.home}; stop it: algo local stop")
             # The one started on demand makes room for the one that somebody runs on purpose.

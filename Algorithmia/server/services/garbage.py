@@ -17,6 +17,10 @@ log = logging.getLogger("algorithmia.storage")
 _BATCH = 500
 _INSERT = schema.garbage.insert()
 _DELETE = schema.garbage.delete().where(schema.garbage.c.blob_id.in_(sa.bindparam("done", expanding=True)))
+# No row names both; should one ever, the file is in the right.
+_UNREFERENCED = sa.select(schema.garbage.c.blob_id).where(
+    ~sa.exists().where(schema.files.c.blob_id == schema.garbage.c.blob_id)
+)
 
 
 class Garbage:
@@ -52,7 +56,7 @@ class Garbage:
     def recover(self) -> None:
         """At start: settle what a crash left in the blob store, and empty the table."""
         with self._database.read() as connection:
-            garbage = list(connection.execute(sa.select(schema.garbage.c.blob_id)).scalars())
+            garbage = list(connection.execute(_UNREFERENCED).scalars())
         self._blobs.recover(self._named_by(schema.files), self._named_by(schema.uploads), garbage)
         for start in range(0, len(garbage), _BATCH):
             with self._database.write() as connection:

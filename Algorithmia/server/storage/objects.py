@@ -117,9 +117,10 @@ class ObjectBlobStore:
             self._delete_many(batch)
         for blob_id in self._spool.staged():
             if is_referenced(blob_id):
-                # It has been sent, if this was the store of that time: sending it again makes sure.
-                self.send_spooled(blob_id)
-                self.publish(blob_id)
+                # Its object was there before the row. Whatever lies here, never let it take the place of that.
+                if not self._is_there(blob_id):
+                    self.send_spooled(blob_id)
+                self._spool.delete_staged(blob_id)
             elif not is_unfinished(blob_id):
                 self._spool.delete_staged(blob_id)
         for blob_id in self.unsettled.all():
@@ -167,6 +168,16 @@ class ObjectBlobStore:
             # A range that begins at the end of an empty object would be refused.
             options: Any = {"range": {"offset": start}} if start else None
             return obstore.get(self._objects, _key(blob_id), options=options)
+
+    def _is_there(self, blob_id: str) -> bool:
+        import obstore
+
+        try:
+            with translated():
+                obstore.head(self._objects, _key(blob_id))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _reader_closed(self, blob_id: str) -> None:
         with self._lock:
