@@ -244,6 +244,7 @@ class Client(RequestHelpers, OrganizationMethods, ConnectorMethods):
         request = self.build_request(method, path, query, body, content_type, headers)
         response = self._send(request, stream, read_timeout, retry, subject)
         if 200 <= response.status < 300 or response.status in also_ok:
+            _check_target(response, request.target, subject)
             return response
         self._refuse(response, family, subject)
 
@@ -344,6 +345,26 @@ class Client(RequestHelpers, OrganizationMethods, ConnectorMethods):
         from .freeze import freeze
 
         return freeze(self, manifest_path, manifest_output_dir)
+
+
+def _check_target(response, target, subject):
+    # type: (BaseHTTPResponse, str, Optional[str]) -> None
+    """Raise CorruptedTransferError if the platform says that the request arrived with another target: with a damaged
+    one it may have been about another file."""
+    told = response.headers.get("X-Request-Target")
+    if told is None or told == target:
+        return
+    from ._compat import unquote_text
+
+    try:
+        if unquote_text(told) == unquote_text(target):  # written in another way by something in between
+            return
+    except UnicodeError:
+        pass
+    response.close()
+    raise errors.CorruptedTransferError(
+        "the request for %s was damaged on its way: it arrived as one for %s" % (subject or target, told)
+    )
 
 
 def _header_value(secret, what):

@@ -5,7 +5,7 @@ API document: Data API ("Verbs", "Listing JSON", "ACLs").
 import json
 import os
 
-from . import errors, temporary, uri
+from . import digests, errors, temporary, uri
 from .acl import Acl
 from .data import DataObjectType, RemoteObject
 from .datafile import DataFile
@@ -103,8 +103,8 @@ class DataDirectory(RemoteObject):
 
     def upload(self, path, progress=None, concurrency=8):
         # type: (str, Progress, int) -> Self
-        """Store the files in the local directory `path` here, or the one file at `path`; the collection is made if need
-        be. Collections of hosted data are flat, so a `path` with directories in it is refused; connectors take them.
+        """Store the files in and below the local directory `path` here, or the one file at `path`; the collection is
+        made if need be. Small files travel together, where the platform offers that.
 
         progress     called with the number of bytes just sent, by one thread at a time
         concurrency  files at once
@@ -118,8 +118,8 @@ class DataDirectory(RemoteObject):
 
     def download(self, path, progress=None, concurrency=8):
         # type: (str, Progress, int) -> str
-        """Copy the files here, and the directories of a connector, into the local directory `path`, which is made if
-        need be; returns `path`. See `upload`, and `DataFile.download`.
+        """Copy the files in and below this directory into the local directory `path`, which is made if need be; returns
+        `path`. See `upload`, and `DataFile.download`.
         """
         from . import trees
 
@@ -176,7 +176,11 @@ class DataDirectory(RemoteObject):
 
     def _page(self, marker, acl=None):
         # type: (Optional[str], Optional[bool]) -> Dict[str, Any]
-        response = self._request("GET", query={"marker": marker, "acl": acl})
+        query = {"marker": marker, "acl": acl}
+        try:
+            response = self._listing(query)
+        except errors.CorruptedTransferError:
+            response = self._listing(query)
         if response.headers.get("X-Data-Type") == "file":
             raise errors.DataApiError("%s is a file, not a directory" % self.uri)
         try:
@@ -186,6 +190,15 @@ class DataDirectory(RemoteObject):
         if not isinstance(document, dict):
             raise errors.DataApiError("the listing of %s is not the API's JSON document" % self.uri)
         return document
+
+    def _listing(self, query):
+        # type: (Dict[str, Any]) -> BaseHTTPResponse
+        """One page as it came. Raises CorruptedTransferError if that isn't how it was sent."""
+        response = self._request("GET", query=query)
+        told = digests.told(response.headers)
+        if digests.differ(told, digests.of_bytes(response.data, told)):
+            raise errors.CorruptedTransferError("the listing of %s was damaged on its way here" % self.uri)
+        return response
 
     def _request(self, method, **options):
         # type: (str, **Any) -> BaseHTTPResponse

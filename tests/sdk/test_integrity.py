@@ -8,7 +8,7 @@ from damage import DamagingWay
 from wire import WireServer, answer
 
 import Algorithmia
-from Algorithmia import digests, errors, transfer, uploads
+from Algorithmia import digests, errors, resumption, transfer, uploads
 from Algorithmia._compat import PY2
 
 CONTENT = bytes(bytearray(range(256))) * 8000
@@ -78,12 +78,17 @@ def test_damaged_content_is_never_published_when_its_digest_went_ahead(way, coll
 
 
 @pytest.mark.skipif(PY2, reason="2.7 keeps a stream of unknown length in a file first, so it can send it again")
-def test_what_can_be_read_once_is_withdrawn(way, collection):
+def test_what_can_be_read_once_is_withdrawn(way, collection, monkeypatch):
+    large = CONTENT * 5
     place, client = way(up=1)
+    monkeypatch.setattr(resumption, "is_offered", lambda data_file: False)
     with pytest.raises(errors.CorruptedTransferError):
-        client.file(collection.uri + "/f").put_stream(Once(CONTENT))
+        client.file(collection.uri + "/f").put_stream(Once(large))
     assert not collection.file("f").exists() and len(puts(place)) == 1
-    client.file(collection.uri + "/f").put_stream(Once(CONTENT))
+    client.file(collection.uri + "/f").put_stream(Once(large))
+    assert collection.file("f").getBytes() == large
+    place.up = 1
+    client.file(collection.uri + "/f").put_stream(Once(CONTENT))  # small enough to be sent again
     assert collection.file("f").getBytes() == CONTENT
 
 
@@ -251,6 +256,35 @@ def test_an_answer_whose_head_breaks_off_is_no_empty_file(head, tmpdir):
         client = Algorithmia.client("simKEY", platform.address)
         assert transfer.download(client, "data://.my/c/f", str(tmpdir.join("f"))) == 5
     assert tmpdir.join("f").read_binary() == b"whole"
+
+
+def test_a_request_for_another_file_than_was_meant(collection, server):
+    item = collection.file("meant").put("meant")
+    collection.file("found").put("found")
+
+    def misdirect(target):
+        answered = Algorithmia.client(server.key, server.address).request("GET", target.replace("meant", "found"))
+        headers = ["X-Data-Type: file"]
+        headers += ["%s: %s" % (name, answered.headers[name]) for name in ("X-Request-Target", "Repr-Digest")]
+        return answer(body=answered.data, headers=headers)
+
+    with WireServer(misdirect(item.url)) as platform:
+        with pytest.raises(errors.CorruptedTransferError) as caught:
+            Algorithmia.client("simKEY", platform.address).file(item.uri).getString()
+    assert "found" in str(caught.value)
+    assert item.getString() == "meant"
+
+
+def test_a_damaged_listing_is_fetched_again(collection, server):
+    collection.file("name").put("x")
+    whole = Algorithmia.client(server.key, server.address).request("GET", collection.url)
+    digest = "Repr-Digest: " + whole.headers["Repr-Digest"]
+    damaged = answer(body=whole.data.replace(b"filename", b"filenam%"), headers=[digest])
+    with WireServer(damaged, answer(body=whole.data, headers=[digest]), damaged) as platform:
+        client = Algorithmia.client("simKEY", platform.address)
+        assert [item.getName() for item in client.dir(collection.uri).files()] == ["name"]
+        with pytest.raises(errors.CorruptedTransferError):
+            list(client.dir(collection.uri).files())
 
 
 def test_digests_in_the_background():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -54,13 +55,13 @@ class Verbs:
     def methods(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
         """Handler by HTTP method."""
         return {
-            "GET": self.get,
-            "HEAD": self.head,
-            "PUT": self.put,
-            "POST": self.post,
-            "PATCH": self.patch,
-            "DELETE": self.delete,
-            "COPY": self.copy,
+            "GET": _echoed(self.get),
+            "HEAD": _echoed(self.head),
+            "PUT": _echoed(self.put),
+            "POST": _echoed(self.post),
+            "PATCH": _echoed(self.patch),
+            "DELETE": _echoed(self.delete),
+            "COPY": _echoed(self.copy),
             "OPTIONS": uploads.options(self._begin, self.methods),
         }
 
@@ -77,7 +78,9 @@ class Verbs:
             return await archives.send(request, identity, target)
         marker = request.query_params.get("marker", "")
         document = await _blocking(store, store.list_directory, identity, target, marker, flag(request, "acl"))
-        return json_response(document, headers={"X-Data-Type": "directory", **archives.offer(target)})
+        answer = json_response(document, headers={"X-Data-Type": "directory", **archives.offer(target)})
+        answer.headers[digests.HEADER] = digests.Digest("sha-256", hashlib.sha256(answer.body).hexdigest()).member
+        return answer
 
     async def head(self, request: Request) -> Response:
         identity, target, store = await self._resolved(request)
@@ -173,6 +176,20 @@ class Verbs:
         if target.kind is Kind.CONNECTED:
             target = await _blocking(store, store.resolve, identity, target)
         return identity, target, store
+
+
+def _echoed(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """`handler`, whose answers name the target that the request arrived with: no digest covers that of a request, and a
+    damaged one can mean another file."""
+
+    async def handle(request: Request) -> Response:
+        answer = await handler(request)
+        query = request.scope["query_string"]
+        target = request.scope["raw_path"] + (b"?" + query if query else b"")
+        answer.headers["X-Request-Target"] = target.decode("latin-1")
+        return answer
+
+    return handle
 
 
 async def _blocking(store: DataStore, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
