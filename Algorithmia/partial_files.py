@@ -1,0 +1,201 @@
+"""Large downloads that aren't complete yet, kept beside their target, so that the next run goes on with them.
+
+The file ``.NAME.KEY.part`` holds the beginning of the content, without gaps; KEY is made of the data URI and the ETag.
+While parts of it are filled out of order it is called ``.NAME.KEY.gaps.part``, and what a killed process leaves under
+that name is of no use. A process that writes one has it locked.
+"""
+import errno
+import hashlib
+import os
+import re
+import threading
+import time
+import uuid
+
+from . import local_files
+from ._compat import replace_file, to_bytes
+
+try:
+    import fcntl as _fcntl
+except ImportError:  # Windows: two processes that download the same into one place write the same
+    _fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Optional  # noqa: F401
+
+_MAX_AGE = 7 * 24 * 3600.0
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_KEY = re.compile(r"([0-9a-f]{16}(\.gaps)?|[0-9a-f]{32})$")
+_LOCKED_KEY = re.compile(r"[0-9a-f]{16}(\.gaps)?$")
+
+
+class Part(object):
+    """What there is of the download of `uri`, as of `etag`, to `local_path`. End it by `finish`, `keep` or `remove`.
+
+    held  bytes that are there already
+    """
+
+    def __init__(self, local_path, uri, etag):
+        # type: (str, str, str) -> None
+        self._target = local_path
+        self._mode = local_files.mode_of(local_path)
+        key = hashlib.sha256(to_bytes("%s\n%s" % (uri, etag))).hexdigest()[:16]
+        self._kept = local_files.temporary_name(local_path, key)
+        self._with_gaps = local_files.temporary_name(local_path, key + ".gaps")
+        self.path = self._kept
+        _sweep(local_path, self._kept)
+        handle = self._locked()
+        if handle is None:  # somebody else downloads it, too
+            self.path = local_files.temporary_name(local_path, uuid.uuid4().hex)
+            handle = os.open(self.path, _FLAGS | os.O_EXCL, self._creation_mode())
+            local_files.remember(self.path, lambda: os.unlink(self.path))
+        self.handle = handle  # type: int
+        self.held = os.fstat(handle).st_size
+        self._writing = threading.Lock()
+        self._ended = False
+        self._frontier = None  # type: Any
+
+    def _creation_mode(self):
+        # type: () -> int
+        return 0o666 if self._mode is None else 0o600
+
+    def _locked(self):
+        # type: () -> Optional[int]
+        """The file under its usual name, opened and ours; None if it is somebody else's."""
+        while True:
+            handle = os.open(self._kept, _FLAGS, self._creation_mode())
+            if _fcntl is None:
+                return handle
+            try:
+                _fcntl.flock(handle, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+                if os.fstat(handle).st_ino == os.stat(self._kept).st_ino:
+                    return handle
+            except (OSError, IOError) as problem:
+                if problem.errno not in (errno.ENOENT, errno.EACCES, errno.EAGAIN, errno.ENOLCK, errno.EOPNOTSUPP):
+                    os.close(handle)
+                    raise
+                if problem.errno != errno.ENOENT:
+                    os.close(handle)
+                    return None
+            os.close(handle)  # it got its final name, or was removed, just before it was ours
+
+    def write(self, view, position):
+        # type: (Any, int) -> None
+        """Write `view` at `position`; nothing once it has ended, whichever thread is late."""
+        with self._writing:
+            if self._ended:
+                return
+            if hasattr(os, "pwrite"):
+                while len(view):
+                    count = os.pwrite(self.handle, view, position)
+                    view, position = view[count:], position + count
+            else:
+                os.lseek(self.handle, position, os.SEEK_SET)
+                while len(view):
+                    view = view[os.write(self.handle, view) :]
+
+    def readinto(self, view, position):
+        # type: (Any, int) -> int
+        """Read what has been written at `position`."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self.handle, [view], position)
+        with self._writing:
+            os.lseek(self.handle, position, os.SEEK_SET)
+            data = os.read(self.handle, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def empty(self):
+        # type: () -> None
+        """Forget what is there."""
+        os.ftruncate(self.handle, 0)
+        self.held = 0
+
+    def allow_gaps(self, frontier):
+        # type: (Any) -> None
+        """From now on it may have gaps behind what `frontier()` gives."""
+        self._frontier = frontier
+        if self.path == self._kept:
+            os.rename(self._kept, self._with_gaps)
+            self.path = self._with_gaps
+            local_files.remember(self.path, self.keep)
+
+    def finish(self):
+        # type: () -> None
+        """Bring it to disk and give it the name that it is to have."""
+        self._ended = True
+        os.fsync(self.handle)
+        if self._mode is not None:
+            os.chmod(self.path, self._mode)
+        replace_file(self.path, self._target)
+        self._close()
+
+    def keep(self):
+        # type: () -> bool
+        """Leave it for the next run, up to its first gap; whether there is anything to go on with."""
+        with self._writing:
+            self._ended = True
+        if self.path not in (self._kept, self._with_gaps):
+            self.remove()
+            return False
+        size = os.fstat(self.handle).st_size if self._frontier is None else self._frontier()
+        if not size:
+            self.remove()
+            return False
+        if self._frontier is not None:
+            os.ftruncate(self.handle, size)
+            replace_file(self.path, self._kept)
+        self._close()
+        return True
+
+    def remove(self):
+        # type: () -> None
+        """Leave nothing."""
+        with self._writing:
+            self._ended = True
+        try:
+            os.unlink(self.path)
+        except OSError:
+            pass  # at the end of the process another thread may have been quicker
+        self._close()
+
+    def _close(self):
+        # type: () -> None
+        local_files.forget(self.path)
+        handle, self.handle = self.handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+
+def _sweep(local_path, current):
+    # type: (str, str) -> None
+    """Remove what earlier downloads to `local_path` left that nobody will continue."""
+    directory = os.path.dirname(local_path)
+    prefix = os.path.basename(local_files.temporary_name(local_path, ""))[: -len(".part")]
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(prefix) and name.endswith(".part") and _KEY.match(name[len(prefix) : -len(".part")]):
+            path = os.path.join(directory, name)
+            has_lock = _fcntl is not None and _LOCKED_KEY.match(name[len(prefix) : -len(".part")])
+            try:
+                if os.path.getmtime(path) < time.time() - _MAX_AGE or (path != current and has_lock):
+                    _remove_abandoned(path)
+            except (OSError, IOError):
+                pass  # somebody else has it, or was quicker
+
+
+def _remove_abandoned(path):
+    # type: (str) -> None
+    if _fcntl is None:
+        os.unlink(path)
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _fcntl.flock(handle, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(handle)

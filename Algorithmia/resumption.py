@@ -1,0 +1,227 @@
+"""Uploads that go on where they were broken off: the client's half of docs/reference/transfers.md.
+
+The platform keeps what it has got of an upload, and the file appears only when all of it came and its digest is ours.
+So a broken connection costs what was on its way then, in this process or, for local files, in a later one.
+"""
+import random
+import time
+import weakref
+
+from . import digests, errors
+from ._compat import native
+from .sending import body_of
+from .uri import HOSTED
+
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional  # noqa: F401
+
+    from .datafile import DataFile  # noqa: F401
+    from .sending import Content  # noqa: F401
+    from .upload_notes import Note  # noqa: F401
+
+MEDIA_TYPE = "application/partial-upload"
+_LONGEST_PAUSE = 10.0
+_MOST_BEGINNINGS = 3
+_SYNCED_PER_SECOND = 16 * 1024 * 1024  # the least that a platform's disk is expected to do
+
+# client -> address -> whether it takes uploads in parts
+_offers = weakref.WeakKeyDictionary()  # type: Any
+
+
+def is_offered(data_file):
+    # type: (DataFile) -> bool
+    """Whether the platform takes `data_file` in parts. It is asked once per client and address."""
+    if data_file._place[0] != HOSTED:
+        return False
+    client = data_file.client
+    known = _offers.setdefault(client, {})
+    if client.apiAddress not in known:
+        response = data_file._request("OPTIONS", also_ok=range(300, 600))  # who knows no OPTIONS may still know PUT
+        offers = response.status < 300 and MEDIA_TYPE in response.headers.get("Accept-Patch", "")
+        if response.status >= 500:
+            return False
+        known[client.apiAddress] = offers
+    return known[client.apiAddress]
+
+
+def store(data_file, content, content_type=None, note=None):
+    # type: (DataFile, Content, Optional[str], Optional[Note]) -> None
+    """Store `content` as `data_file`; `note` remembers where that stands for later processes.
+
+    Damaged on its way, it is sent once more, if it can be read once more. Raises CorruptedTransferError and the errors
+    of `Client.request`.
+    """
+    try:
+        _Upload(data_file, content, content_type, note).run()
+    except errors.CorruptedTransferError:
+        if not content.start_over():
+            raise
+        _Upload(data_file, content, content_type, note).run()
+
+
+class _Upload(object):
+    """One upload, from its beginning, or from where an earlier process left it, to its end."""
+
+    def __init__(self, data_file, content, content_type, note):
+        # type: (DataFile, Content, Optional[str], Optional[Note]) -> None
+        self._file = data_file
+        self._client = data_file.client
+        self._content = content
+        self._type = content_type
+        self._note = note
+        self._path = None  # type: Optional[str]  # of the upload
+        self._beginnings = 0
+        self._is_completing = False
+
+    def run(self):
+        # type: () -> None
+        """Send everything. What was interrupted is remembered, what was refused is cancelled."""
+        offset = self._take_up()
+        if offset is None:
+            offset = self._begin()
+        failures = 0
+        while True:
+            try:
+                if offset < self._content.end:
+                    self._append(offset)
+                    offset = self._content.end
+                elif not self._content.advance():
+                    self._complete(offset)
+                    self._forget()
+                    return
+                failures = 0
+                continue
+            except errors.ApiError as error:
+                if not _may_go_on(error):
+                    self._cancel(error)
+                    raise
+                failures += 1
+                if failures > self._client._retries:
+                    raise
+            reached = self._reached(failures)
+            if reached is None:
+                return
+            if reached > offset:
+                failures = 0
+            offset = reached
+
+    def _begin(self):
+        # type: () -> int
+        self._beginnings += 1
+        headers = {"Upload-Complete": "?0"}
+        if self._content.size is not None:
+            headers["Upload-Length"] = str(self._content.size)
+        response = self._file._request("POST", body=b"", headers=headers, content_type=self._type)
+        self._path = _path_of(response.headers.get("Location") or "", self._client.apiAddress)
+        if self._path is None:
+            raise errors.DataApiError("%s: the platform began an upload, but doesn't say where" % self._file.uri)
+        if self._note is not None:
+            self._note.write(self._path)
+        return 0
+
+    def _take_up(self):
+        # type: () -> Optional[int]
+        """Where the upload that the note names stands, if there still is one that fits."""
+        if self._note is None:
+            return None
+        self._path = self._note.read()
+        if self._path is None:
+            return None
+        offset = self._ask()
+        if offset is None or offset > self._content.end:
+            self._forget()
+            return None
+        return offset
+
+    def _append(self, offset):
+        # type: (int) -> None
+        """Send what is at hand from `offset` on."""
+        content = self._content
+        size = content.end - offset
+        headers = {"Upload-Offset": str(offset), "Upload-Complete": "?0", "Content-Length": str(size)}
+        body = body_of(self._client, lambda: content.pieces(offset), size)
+        self._request("PATCH", body=body, headers=headers, content_type=MEDIA_TYPE, retry=False)
+
+    def _complete(self, size):
+        # type: (int) -> None
+        """Say that this was all, and what it was."""
+        digest = self._content.digest()
+        headers = {"Upload-Offset": str(size), "Upload-Complete": "?1"}
+        headers.update(digests.headers(digest))
+        options = {}  # type: Dict[str, Any]
+        if self._client._timeout is not None:
+            # Perhaps it has to read all of it again, and it brings all of it to its disk.
+            options["read_timeout"] = self._client._timeout + size / _SYNCED_PER_SECOND
+        self._is_completing = True
+        self._request("PATCH", body=b"", headers=headers, content_type=MEDIA_TYPE, **options)
+
+    def _reached(self, failures):
+        # type: (int) -> Optional[int]
+        """Where the upload stands after a failure; None if it is complete. Begins it anew if the platform lost it."""
+        while True:
+            time.sleep(min(_LONGEST_PAUSE, 0.1 * 2 ** failures) * random.uniform(0.5, 1.0))  # noqa: S311
+            try:
+                offset = self._ask()
+                break
+            except (errors.UnreachableError, errors.ApiInternalError):
+                failures += 1
+                if failures > self._client._retries:
+                    raise
+        if offset is not None:
+            return offset
+        self._forget()
+        if self._is_completing and self._is_there():
+            return None
+        if self._beginnings >= _MOST_BEGINNINGS or not self._content.start_over():
+            raise errors.DataApiError("%s: the platform has lost what it had of this upload" % self._file.uri)
+        return self._begin()
+
+    def _ask(self):
+        # type: () -> Optional[int]
+        """How much of the upload the platform has; None if it doesn't know it (any more)."""
+        response = self._request("HEAD", also_ok=(400, 403, 404, 410))
+        offset = response.headers.get("Upload-Offset") or ""
+        return int(offset) if response.status < 300 and offset.isdigit() else None
+
+    def _is_there(self):
+        # type: () -> bool
+        """Whether the file is what was sent: the upload was complete, and only the answer got lost."""
+        try:
+            return self._file.stat().digest == self._content.digest()
+        except errors.NotFoundError:
+            return False
+
+    def _cancel(self, error):
+        # type: (errors.ApiError) -> None
+        self._forget()
+        if not isinstance(error, errors.CorruptedTransferError):  # which the platform has dropped
+            try:
+                self._request("DELETE", also_ok=(404,), retry=False)
+            except errors.ApiError:
+                pass  # it goes when it is too old
+
+    def _forget(self):
+        # type: () -> None
+        if self._note is not None:
+            self._note.remove()
+
+    def _request(self, method, **options):
+        # type: (str, **Any) -> Any
+        return self._client.request(method, str(self._path), family=errors.DATA, subject=self._file.uri, **options)
+
+
+def _may_go_on(error):
+    # type: (errors.ApiError) -> bool
+    """Whether asking where the upload stands, and going on there, may help."""
+    kinds = (errors.UnreachableError, errors.ApiInternalError, errors.TooManyRequestsError, errors.ApiTimeoutError)
+    return isinstance(error, kinds) or error.status in (404, 409)
+
+
+def _path_of(location, address):
+    # type: (str, str) -> Optional[str]
+    """The API path that `location` names; None for one on another server, which gets no key of ours."""
+    location = native(location)
+    if location.startswith(address + "/"):
+        location = location[len(address) :]
+    return location if location.startswith("/") and not location.startswith("//") else None
