@@ -50,6 +50,9 @@ CONNECTORS = S3 + GS + AZURE + DROPBOX
 # Hosted files in an object store instead of on the server's disk. Wheels for CPython 3.10 end with 0.11.1.
 OBJECT_STORAGE = ['obstore>=0.11,<0.13; python_version >= "3.10"']
 
+# `client.fs()`.
+FSSPEC = ['fsspec>=2024.2; python_version >= "3.8"']
+
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
 
 # What the notebook in examples/ imports.
@@ -100,11 +103,15 @@ setup(
         "azure": AZURE,
         "dropbox": DROPBOX,
         "connectors": CONNECTORS,
+        "fsspec": FSSPEC,
         "object-storage": OBJECT_STORAGE,
         "examples": EXAMPLES,
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["algo = Algorithmia.__main__:main"]},
+    entry_points={
+        "console_scripts": ["algo = Algorithmia.__main__:main"],
+        "fsspec.specs": ["algorithmia = Algorithmia.fs:AlgorithmiaFileSystem"],
+    },
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

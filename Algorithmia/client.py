@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .algorithm import Algorithm  # noqa: F401
     from .datadirectory import AdvancedDataDirectory  # noqa: F401
     from .datafile import AdvancedDataFile  # noqa: F401
+    from .fs import AlgorithmiaFileSystem  # noqa: F401
     from .insights import Insights  # noqa: F401
     from .transport import Transport  # noqa: F401
 
@@ -171,6 +172,17 @@ class Client(RequestHelpers, OrganizationMethods, ConnectorMethods):
             local = LocalDataDirectory(self, dataUrl)  # type: Any
             return local
         return AdvancedDataDirectory(self, dataUrl)
+
+    def fs(self, **options):
+        # type: (**Any) -> AlgorithmiaFileSystem
+        """Hosted data and connectors as an fsspec file system, for pandas, pyarrow, dask and others. Needs Python 3
+        and ``algorithmia[fsspec]``.
+
+        options  of `Algorithmia.fs.AlgorithmiaFileSystem`, such as use_listings_cache
+        """
+        from .fs_credentials import filesystem
+
+        return filesystem(self, options)
 
     def data_type(self, uri):
         # type: (str) -> Optional[str]

@@ -1,0 +1,234 @@
+"""Many files at once, several at a time: a mixin of the file system in `fs`.
+
+What goes where is decided by fsspec's own methods: their rules for globs and trailing slashes are not written twice.
+"""
+import errno
+from glob import has_magic
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.spec import AbstractFileSystem
+
+from .errors import RefusedError
+from .fs_errors import changed
+from .fs_storing import StoringMethods
+from .parallel import Crew
+from .uri import HOSTED, data_uri
+
+TYPE_CHECKING = False  # as everywhere in the SDK
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple  # noqa: F401
+
+_AT_ONCE = 8
+
+
+class BulkMethods(StoringMethods):
+    """The methods that take several paths, directories or patterns."""
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def cat(self, path, recursive=False, on_error="raise", **kwargs):
+        # type: (Any, bool, str, **Any) -> Any
+        """The content of a file; of several, a dict by path. `on_error`: raise, omit, or return the exception."""
+        paths = self.expand_path(path, recursive=recursive)
+        if len(paths) == 1 and not isinstance(path, list) and paths[0] == self._strip_protocol(path):
+            return self.cat_file(paths[0], **kwargs)
+        out = {}  # type: Dict[str, Any]
+        for name, content, error in self._work(paths, lambda name: self.cat_file(name, **kwargs)):
+            if error is None:
+                out[name] = content
+            elif on_error == "raise" and not (recursive and isinstance(error, IsADirectoryError)):
+                raise error
+            elif on_error == "return":
+                out[name] = error
+        return {name: out[name] for name in paths if name in out}
+
+    def cat_ranges(self, paths, starts, ends, max_gap=None, on_error="return", **kwargs):
+        # type: (List[str], Any, Any, Any, str, **Any) -> List[Any]
+        """Ranges of files, all of one version of each file: else an OSError (ESTALE) in place of one."""
+        if not isinstance(paths, list):
+            raise TypeError("paths is a list")
+        starts = starts if isinstance(starts, list) else [starts] * len(paths)
+        ends = ends if isinstance(ends, list) else [ends] * len(paths)
+        if len(starts) != len(paths) or len(ends) != len(paths):
+            raise ValueError("one start and one end for each path")
+        out = [None] * len(paths)  # type: List[Any]
+        versions = {}  # type: Dict[str, str]
+
+        def read(index):
+            # type: (int) -> Tuple[bytes, Optional[str]]
+            return self._part(paths[index], starts[index], ends[index])
+
+        for index, result, error in self._work(list(range(len(paths))), read):
+            if error is None:
+                out[index], etag = result
+                if etag and versions.setdefault(paths[index], etag) != etag:
+                    error = changed(self._uri(paths[index]))
+            if error is not None:
+                if on_error != "return":
+                    raise error
+                out[index] = error
+        return out
+
+    def get(self, rpath, lpath, recursive=False, callback=DEFAULT_CALLBACK, maxdepth=None, **kwargs):
+        # type: (Any, Any, bool, Any, Optional[int], **Any) -> None
+        """Copy files to this machine, eight at a time; see `get_file`."""
+        plan = _Plan(self)
+        AbstractFileSystem.get(plan, rpath, lpath, recursive, DEFAULT_CALLBACK, maxdepth, **kwargs)
+        self._transfer(plan.pairs, self.get_file, callback)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def put(self, lpath, rpath, recursive=False, callback=DEFAULT_CALLBACK, maxdepth=None, **kwargs):
+        # type: (Any, Any, bool, Any, Optional[int], **Any) -> None
+        """Copy files from this machine, eight at a time; see `put_file`."""
+        plan = _Plan(self)
+        AbstractFileSystem.put(plan, lpath, rpath, recursive, DEFAULT_CALLBACK, maxdepth, **kwargs)
+        if self._intrans:  # they become visible together, and so are collected one by one
+            for source, target in plan.pairs:
+                self.put_file(source, target, **plan.options)
+            return
+        self._transfer(plan.pairs, self.put_file, callback, **plan.options)
+
+    def pipe(self, path, value=None, **kwargs):
+        # type: (Any, Optional[bytes], **Any) -> None
+        """Store `value` as `path`, or each value of the dict `path`."""
+        if not isinstance(path, dict) or self._intrans:
+            AbstractFileSystem.pipe(self, path, value, **kwargs)
+            return
+        for _, _, error in self._work(list(path.items()), lambda item: self.pipe_file(item[0], item[1], **kwargs)):
+            if error is not None:
+                raise error
+
+    def copy(self, path1, path2, recursive=False, maxdepth=None, on_error=None, **kwargs):
+        # type: (Any, Any, bool, Optional[int], Optional[str], **Any) -> None
+        """Copy files, on the platform if it can. `on_error`: raise, or ignore files that are gone (if recursive)."""
+        ignored = on_error == "ignore" or (on_error is None and recursive)
+        pairs = self._copies(path1, path2, recursive, maxdepth)
+        for _, _, error in self._work(pairs, lambda pair: self._copy(pair[0], pair[1])):
+            if error is not None and not (ignored and isinstance(error, FileNotFoundError)):
+                raise error
+
+    def mv(self, path1, path2, recursive=False, maxdepth=None, **kwargs):
+        # type: (Any, Any, bool, Optional[int], **Any) -> None
+        """Copy, and then remove exactly what was copied."""
+        places = {}  # type: Dict[str, str]
+        pairs = self._copies(path1, path2, recursive, maxdepth)
+        if not pairs:
+            raise IsADirectoryError(errno.EISDIR, "%s is a directory; move it with recursive=True" % path1)
+        files, directories = [], []  # type: List[str], List[str]
+        pairs = [pair for pair in pairs if self._real_place(pair[0], places) != self._real_place(pair[1], places)]
+        for pair, is_file, error in self._work(pairs, lambda pair: self._copy(pair[0], pair[1])):
+            if error is not None:
+                raise error
+            (files if is_file else directories).append(pair[0])
+        self._remove_files(files)
+        for name in sorted(directories, reverse=True):
+            try:
+                self.rmdir(name)
+            except OSError as problem:
+                # Gone with its last file; or somebody has put something in it meanwhile.
+                if problem.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                    raise
+
+    def rm(self, path, recursive=False, maxdepth=None):
+        # type: (Any, bool, Optional[int]) -> None
+        """Remove files, and with `recursive` directories with all that is in them."""
+        if maxdepth is not None:
+            found = self.expand_path(path, recursive=recursive, maxdepth=maxdepth)
+            self._remove_files([name for name in found if not self.isdir(name)])
+            return
+        files, gone = [], []  # type: List[str], List[str]
+        for name in self._matching(path):
+            if any(name.startswith(above + "/") for above in gone):
+                continue
+            if recursive and self.info(name)["type"] == "directory":
+                self._remove_directory(name, force=True)
+                gone.append(name)
+            else:
+                files.append(name)
+        self._remove_files(files)
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _matching(self, path):
+        # type: (Any) -> List[str]
+        """The paths that `path`, or one of the list, is a pattern for; directories before what is in them."""
+        out = set()  # type: Set[str]
+        for name in path if isinstance(path, (list, tuple, set)) else [path]:
+            name = self._strip_protocol(name)
+            found = self.glob(name) if has_magic(name) else [name]
+            if not found:
+                raise FileNotFoundError(errno.ENOENT, "nothing matches %s" % name)
+            out.update(found)
+        return sorted(out)
+
+    def _copies(self, path1, path2, recursive, maxdepth):
+        # type: (Any, Any, bool, Optional[int]) -> List[Tuple[str, str]]
+        plan = _Plan(self)
+        AbstractFileSystem.copy(plan, path1, path2, recursive, maxdepth)
+        return plan.pairs
+
+    def _remove_files(self, names):
+        # type: (List[str]) -> None
+        for _, _, error in self._work(names, self.rm_file):
+            if error is not None:
+                raise error
+
+    def _real_place(self, path, known):
+        # type: (str, Dict[str, str]) -> str
+        """`path` with the names that ``.my`` and a default connector stand for, so that equal means the same file."""
+        connector, inside = self._place(path)
+        first, slash, rest = inside.partition("/")
+        if connector == HOSTED and first == ".my":
+            if first not in known:
+                known[first] = self.client.username()
+            inside = known[first] + slash + rest
+        elif connector != HOSTED and "+" not in connector:
+            if connector not in known:
+                try:
+                    known[connector] = self.client.connector(connector)["connector_id"]
+                except RefusedError:
+                    known[connector] = connector
+            connector = known[connector]
+        return data_uri(connector, inside)
+
+    def _transfer(self, pairs, action, callback, **options):
+        # type: (List[Tuple[Any, Any]], Callable[..., Any], Any, **Any) -> None
+        """Do ``action(source, target)`` for all pairs, with a branch of `callback` for each."""
+        callback.set_size(len(pairs))
+
+        def do(pair):
+            # type: (Tuple[Any, Any]) -> None
+            with callback.branched(pair[0], pair[1]) as child:
+                action(pair[0], pair[1], callback=child, **options)
+
+        for _, _, error in self._work(pairs, do):
+            if error is not None:
+                raise error
+            callback.relative_update(1)
+
+    def _work(self, jobs, action):
+        # type: (List[Any], Callable[[Any], Any]) -> Any
+        """``(job, result, error)`` of all jobs as they finish; leaving the loop stops the others."""
+        return Crew(_AT_ONCE).run(jobs, action)
+
+
+class _Plan(object):
+    """Stands in for a file system, and learns from fsspec's `get`, `put` or `copy` what would go where."""
+
+    def __init__(self, fs):
+        # type: (BulkMethods) -> None
+        self._fs = fs
+        self.pairs = []  # type: List[Tuple[Any, Any]]
+        self.options = {}  # type: Dict[str, Any]
+
+    def __getattr__(self, name):
+        # type: (str) -> Any
+        return getattr(self._fs, name)
+
+    def get_file(self, source, target, callback=None, **options):
+        # type: (Any, Any, Any, **Any) -> None
+        self.pairs.append((source, target))
+        self.options = options
+
+    put_file = cp_file = get_file
