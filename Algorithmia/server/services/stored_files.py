@@ -105,7 +105,7 @@ def read_checked(blobs: BlobStore, file: StoredFile, take: Callable[[bytes], Non
 
     Raises FileNotFoundError and OSError, too.
     """
-    digest = hashlib.sha256() if file.sha256 else hashlib.md5(usedforsecurity=False)
+    name, digest = ("SHA-256", hashlib.sha256()) if file.sha256 else ("MD5", hashlib.md5(usedforsecurity=False))
     size = 0
     with blobs.open_blob(file.blob_id) as handle:
         while data := handle.read(_PIECE):
@@ -116,7 +116,6 @@ def read_checked(blobs: BlobStore, file: StoredFile, take: Callable[[bytes], Non
     if size != file.size:
         raise WrongContent(f"has {size} bytes instead of {file.size}")
     if digest.hexdigest() != (file.sha256 or file.etag):
-        name = digest.name.upper().replace("SHA2", "SHA-2")
         raise WrongContent(f"has the {name} {digest.hexdigest()} instead of {file.sha256 or file.etag}")
 
 

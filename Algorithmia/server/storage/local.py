@@ -19,6 +19,8 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _RESUME_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 # So much may wait in memory to be written to the disk: what piles up there costs time when it's synced.
 _WAITING = 16 * 1024 * 1024
+# Directories of the stores' own; the second is of one elsewhere (`objects.py`).
+_NOT_PUBLISHED = ("staging", "unsettled")
 # Of the contents that are written together: how many descriptors they may take.
 _OPEN_AT_ONCE = 256
 
@@ -180,7 +182,7 @@ class LocalBlobStore:
 
     def entries(self) -> Iterator[Entry]:
         for shard in sorted(_names(self.root)):
-            if shard == self.staging.name:
+            if shard in _NOT_PUBLISHED:
                 continue
             if len(shard) == 2 and os.path.isdir(self.root / shard):
                 for name in sorted(_names(self.root / shard)):

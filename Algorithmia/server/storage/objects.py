@@ -87,16 +87,10 @@ class ObjectBlobStore:
 
     def open_blob(self, blob_id: str) -> BinaryIO:
         with suppress(FileNotFoundError):
+            return self._open_object(blob_id)
+        with suppress(FileNotFoundError):
             return self._spool.open_staged(blob_id)
-        with self._lock:
-            self._readers[blob_id] += 1
-        try:
-            whole = self._get(blob_id, 0)
-        except BaseException:
-            self._reader_closed(blob_id)
-            raise
-        reader = ObjectReader(whole, lambda start: self._get(blob_id, start), lambda: self._reader_closed(blob_id))
-        return cast(BinaryIO, reader)
+        return self._open_object(blob_id)  # it may have been finished and published between the two looks
 
     def delete(self, blob_id: str) -> None:
         self._spool.delete_staged(blob_id)
@@ -160,6 +154,17 @@ class ObjectBlobStore:
         part = max(PART, path.stat().st_size // _MOST_PARTS)
         with translated():
             obstore.put(self._objects, _key(blob_id), path, chunk_size=part, max_concurrency=PARTS_IN_FLIGHT)
+
+    def _open_object(self, blob_id: str) -> BinaryIO:
+        with self._lock:
+            self._readers[blob_id] += 1
+        try:
+            whole = self._get(blob_id, 0)
+        except BaseException:
+            self._reader_closed(blob_id)
+            raise
+        reader = ObjectReader(whole, lambda start: self._get(blob_id, start), lambda: self._reader_closed(blob_id))
+        return cast(BinaryIO, reader)
 
     def _get(self, blob_id: str, start: int) -> Any:
         import obstore
