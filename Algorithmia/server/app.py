@@ -60,20 +60,19 @@ def request_id_of(request: Request) -> str:
 
 
 class WholeAnswer:
-    """An answer whose body is here, sent as one message where that is understood. `headers`: all but the length."""
+    """An answer whose body is here, sent as one message where that is understood. `headers` need not say its length."""
 
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.body = body
         self.status = status
-        self.headers = headers
+        self.headers = [(b"content-length", b"%d" % len(body)), *headers]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if WHOLE in scope.get("extensions", ()):
             await send({"type": WHOLE, "status": self.status, "headers": self.headers, "body": self.body})
             return
-        self.headers.append((b"content-length", b"%d" % len(self.body)))
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
 

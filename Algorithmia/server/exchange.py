@@ -2,7 +2,8 @@
 
 Most answers are complete when they begin. As the two messages of ASGI they would be looked through twice, and take a
 fifth of the time that everything else about a short call does. Where a scope's ``extensions`` have `WHOLE`, an
-application may send one message of that type instead: with ``status``, ``headers`` (but for the length) and ``body``.
+application may send one message of that type instead: with ``status``, ``headers`` (``content-length`` among them) and
+``body``.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ class Exchange(RequestResponseCycle):
             self.answer(message["status"], message["headers"], message["body"])
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Send an answer, to a client that has none yet and takes what is sent."""
+        """Send an answer, to a client that has none yet and takes what is sent. `headers` have the body's length, and
+        names in small letters."""
         if self.response_started:
             raise RuntimeError("the answer has begun already")
         parts = [STATUS_LINE[status]]
+        says_close = False
         for name, value in (*self.default_headers, *headers):
             if _UNFIT.search(value):
                 raise RuntimeError(f"the header {name!r} can't have this value")
+            if name == b"connection" and b"close" in value.lower():
+                self.keep_alive, says_close = False, True
             parts += (name, b": ", value, b"\r\n")
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        parts.append(b"\r\n" if self.keep_alive or says_close else b"connection: close\r\n\r\n")
         if self.scope["method"] != "HEAD":
             parts.append(body)
         self.response_started = self.response_complete = True

@@ -76,12 +76,16 @@ class Connection(BoundedConnection):
         link.forget(number)
         answer = frames.decode_answer(payload)
         try:
+            if (b"content-length", b"%d" % len(answer.body)) in answer.headers:
+                cycle.answer(answer.status, answer.headers, answer.body)
+                cycle.on_response = _nothing  # else the connection and it would keep each other in memory
+                return
             _now(cycle.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers}))
             if self.flow.write_paused:
                 super()._start_asgi_task(cycle, partial(_end, answer.body))
                 return
             _now(cycle.send({"type": "http.response.body", "body": answer.body}))
-            cycle.on_response = _nothing  # else the connection and it would keep each other in memory
+            cycle.on_response = _nothing
         except Exception:
             log.exception("an answer that can't be sent")
             self.transport.close()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
+from ..exchange import EXTENSIONS, WHOLE
 from . import frames
 from .frames import (
     ANSWER,
@@ -144,6 +145,7 @@ class Stream:
             "client": request.client,
             "server": request.server,
             "state": {},
+            "extensions": EXTENSIONS,
         }
         try:
             await link.application(scope, self.receive, self.send)
@@ -213,10 +215,16 @@ class Stream:
         """Send some of the answer, as soon as the gateway can take it. Nothing happens once the client has gone."""
         if self._is_gone or self._is_complete:
             return
-        if message["type"] == "http.response.start":
+        if message["type"] == WHOLE and len(message["body"]) <= PIECE_SIZE:
+            self._complete()
+            answer = frames.encode((message["status"], message["headers"], message["body"]))
+            self._link.send(ANSWER, self._number, answer)
+            return
+        if message["type"] in ("http.response.start", WHOLE):
             self._head = message["status"], message["headers"]
             self._link.hold(self)
-            return
+            if message["type"] != WHOLE:
+                return
         body = message.get("body", b"")
         is_last = not message.get("more_body", False)
         if self._head is not None and is_last and len(body) <= PIECE_SIZE:
