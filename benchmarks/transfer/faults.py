@@ -206,12 +206,15 @@ class _Torture:
             self._violated(f"{name} has {found}, neither what was there ({old}) nor what was to come ({new})")
 
     def _expect_here(self, directory: Path, wanted: Contents) -> None:
+        """That there are files called as in `wanted` in the local directory, and no others."""
         found = tree(directory)
-        for name in found.keys() - wanted.keys():
-            self._violated(f"{name} is left in the local directory")
+        extra, missing = found.keys() - wanted.keys(), wanted.keys() - found.keys()
+        if extra:
+            self._violated(f"{len(extra)} files are left in the local directory, such as {min(extra)}")
+        if missing:
+            self._violated(f"{', '.join(missing)} missing in the local directory")
+        for name in extra:
             (directory / name).unlink()
-        for name in wanted.keys() - found.keys():
-            self._violated(f"{name} is missing in the local directory")
 
     def _strays(self, outcome: Outcome, strays: set[str]) -> None:
         """Files of other names: a bit of a request's path may have changed on its way, and nothing else may."""

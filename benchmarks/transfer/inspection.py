@@ -20,6 +20,11 @@ from .contents import Content, Contents
 _PIECE = 1024 * 1024
 _TIMEOUT = 60.0
 _SWEEP_LIMIT = 30.0
+_LOOKS = 10
+
+
+class Changed(Exception):
+    """Something was still being stored while it was looked at."""
 
 
 class Remote:
@@ -43,6 +48,15 @@ class Remote:
 
     def tree(self, path: str) -> Contents:
         """All files below the directory ``data://.my/PATH`` by their paths in it; none if there is no such one."""
+        for _ in range(_LOOKS):
+            try:
+                return self._tree(path)
+            except Changed as change:
+                problem = change
+                time.sleep(0.2)  # what had arrived from a client that is gone is stored yet
+        raise RuntimeError(str(problem))
+
+    def _tree(self, path: str) -> Contents:
         found: Contents = {}
         marker: str | None = ""
         while marker is not None:
@@ -56,10 +70,10 @@ class Remote:
             for file in page.get("files", ()):
                 content = self.read(f"{path}/{file['filename']}")
                 if content is None or content.size != file["size"]:
-                    raise RuntimeError(f"{path}/{file['filename']} is listed with {file['size']} bytes, has {content}")
+                    raise Changed(f"{path}/{file['filename']} is listed with {file['size']} bytes, has {content}")
                 found[file["filename"]] = content
             for folder in page.get("folders", ()):
-                below = self.tree(f"{path}/{folder['name']}")
+                below = self._tree(f"{path}/{folder['name']}")
                 found.update({f"{folder['name']}/{name}": content for name, content in below.items()})
             marker = page.get("marker")
         return found
