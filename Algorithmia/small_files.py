@@ -44,6 +44,7 @@ _MOST_BYTES = 2 * 1024 * 1024
 _MOST_FILES = 500
 _MOST_NAMES = 6000  # bytes of query, which proxies limit
 _AT_ONCE = 4
+_FEWEST = 4  # of which it's worth asking whether they can go together
 
 
 class Small(_Small):
@@ -129,11 +130,10 @@ class Company(object):
     def _as_offered(self, group, describe):
         # type: (List[Any], Callable[[Any], Optional[Small]]) -> List[List[Any]]
         """`group` as it is, where the platform takes archives; else each of its jobs alone."""
-        if len(group) > 1:
-            file = describe(group[0])
-            if file is None or not self._offers(file.collection):
-                return [[job] for job in group]
-        return [group]
+        file = describe(group[0])
+        if file is not None and len(group) >= _FEWEST and self._offers(file.collection):
+            return [group]
+        return [[job] for job in group]
 
     def send(self, files, progress):
         # type: (List[Small], Callable[[int], object]) -> List[Optional[int]]

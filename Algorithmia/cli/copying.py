@@ -78,6 +78,7 @@ class Plan(object):
         self._many = len(sources) > 1
         self._kind = None
         self._targets = {}  # type: dict
+        self._made = set()  # type: set
 
     def add(self, source):
         # type: (str) -> None
@@ -171,9 +172,10 @@ class Plan(object):
         elif os.path.isdir(source):
             if not self._recursive:
                 raise CliError("algo: %s is a directory; algo cp -r copies what it holds" % source)
-            if uri.parse_data_uri(self._destination)[0] == uri.HOSTED:
-                _check_flat(source)
-            self._add_local_tree(source, self._tree_place(os.path.basename(os.path.abspath(source))))
+            target = self._tree_place(os.path.basename(os.path.abspath(source)))
+            self._make_remote(target)
+            self._check_folders(source, target)
+            self._add_local_tree(source, target)
         else:
             size = os.stat(source).st_size  # raises for a missing file, before anything is sent
             if self._chosen(os.path.basename(source)):
@@ -245,7 +247,7 @@ class Plan(object):
 
     def _tree_place(self, name):
         # type: (str) -> str
-        """Where a directory called `name` goes. Collections hold no directories, so into one goes what it holds."""
+        """Where a directory called `name` goes; into a collection goes what it holds."""
         if self._destination_kind() == "file":
             raise CliError("algo cp: %s is a file; a directory can't replace it" % self._destination, exit_status.USAGE)
         if self._to_remote and self._kind == "directory":
@@ -256,25 +258,32 @@ class Plan(object):
 
     def _make_remote(self, target):
         # type: (str) -> None
-        if self._dry_run:
+        """Make the directory `target`; in hosted data the collection that it is or is in: folders make themselves."""
+        directory = remote.collection(target) or target
+        if self._dry_run or directory in self._made:
             return
+        self._made.add(directory)
         try:
-            self.client.dir(target).create()
+            self.client.dir(directory).create()
         except errors.ConflictError:
             pass  # it exists
 
-
-def _check_flat(source):
-    # type: (str) -> None
-    """Raise CliError, before anything is sent, if the directory `source` holds directories."""
-    for name in sorted(os.listdir(source)):
-        path = os.path.join(source, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise CliError(
-                "algo cp: %s holds the directory %s, and collections of hosted data hold only files; copy each "
-                "directory to a collection of its own" % (source, name),
-                exit_status.USAGE,
-            )
+    def _check_folders(self, source, target):
+        # type: (str, str) -> None
+        """Raise CliError, before anything is sent, if `source` holds directories, and the platform has none there."""
+        collection = remote.collection(target)
+        if collection is None:
+            return
+        for name in sorted(os.listdir(source)):
+            path = os.path.join(source, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                if remote.has_no_folders(self.client, collection):
+                    raise CliError(
+                        "algo cp: %s holds the directory %s, and this platform's collections hold only files; copy "
+                        "each directory to a collection of its own" % (source, name),
+                        exit_status.USAGE,
+                    )
+                return
 
 
 def safe_name(name):

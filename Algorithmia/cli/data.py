@@ -2,7 +2,7 @@
 from .. import errors, uri
 from . import exit_status, failures, output
 from .context import CliError, UsageError
-from .remote import connect, expand, full_uri, open_entries
+from .remote import connect, expand, full_uri, has_wildcard, open_entries
 
 _BATCH = 1000
 
@@ -142,25 +142,30 @@ def rm(args, env):
 
     def remove(path):
         # type: (str) -> None
-        _no_directory(full_uri(path))
-        for item in list(_matching(client, path, args.force)):
+        if not args.recursive:
+            _no_directory(full_uri(path))
+        for item in list(_matching(client, path, args)):
             try:
-                item.delete()
+                item.delete(**({"force": True} if item.is_dir() else {}))
             except errors.NotFoundError:
                 if args.force:
                     continue
                 raise
-            env.done("Deleted file %s" % item.uri)
+            env.done("Deleted %s %s" % ("directory" if item.is_dir() else "file", item.uri))
 
     return failures.each(args.paths, remove, env)
 
 
-def _matching(client, path, force):
+def _matching(client, path, args):
+    target = _no_root(full_uri(path), "rm")
+    if args.recursive and not has_wildcard(target) and client.data_type(target) == "directory":
+        yield client.dir(target)
+        return
     try:
-        for item in expand(client, _no_root(full_uri(path), "rm")):
+        for item in expand(client, target, with_directories=args.recursive):
             yield item
     except errors.NotFoundError:
-        if not force:
+        if not args.force:
             raise
 
 
@@ -183,7 +188,7 @@ def _no_directory(target):
     """Raises CliError for a collection of hosted data, which the API would remove if it is empty."""
     connector, inside = uri.parse_data_uri(target)
     if connector == uri.HOSTED and "*" not in inside and inside.strip("/").count("/") == 1:
-        raise CliError("algo rm: %s can only be a directory; remove it with: algo rmdir %s" % (target, target))
+        raise CliError("algo rm: %s can only be a directory; remove it with: algo rm -r %s" % (target, target))
 
 
 def _no_root(target, command):

@@ -4,6 +4,10 @@ import re
 from .. import errors, uri
 from .context import UsageError
 
+TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
+if TYPE_CHECKING:
+    from typing import Any  # noqa: F401
+
 
 def connect(args):
     """A client for the profile that the command line names."""
@@ -43,6 +47,24 @@ def full_uri(path):
         raise UsageError("algo: error: %s" % error)
 
 
+def collection(target):
+    # type: (str) -> Any
+    """The URI of the collection that `target` is, or is in; None if that isn't hosted data."""
+    connector, path = uri.parse_data_uri(target)
+    if connector != uri.HOSTED:
+        return None
+    path = path.strip("/")
+    return uri.data_uri(connector, (uri.split_hosted(path) or (path, ""))[0])
+
+
+def has_no_folders(client, collection):
+    # type: (Any, str) -> bool
+    """Whether it is known that the collection can't have folders; of one that isn't there yet nothing is known."""
+    from ..small_files import Company
+
+    return not Company(client).takes_folders(collection) and client.data_type(collection) is not None
+
+
 def has_wildcard(path):
     # type: (str) -> bool
     """Whether the last part of `path` holds a ``*``."""
@@ -62,7 +84,7 @@ def _split(target):
     return uri.data_uri(connector, parent), pattern
 
 
-def expand(client, target):
+def expand(client, target, with_directories=False):
     """The files that `target` stands for: itself, or those that match its wildcard. Raises NotFoundError for none."""
     if not has_wildcard(target):
         yield client.file(target)
@@ -71,7 +93,7 @@ def expand(client, target):
     match = matcher(pattern).match
     found = False
     for item in client.dir(parent).list():
-        if item.is_file() and match(item.getName()):
+        if (with_directories or item.is_file()) and match(item.getName()):
             found = True
             yield item
     if not found:

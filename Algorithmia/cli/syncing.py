@@ -37,8 +37,8 @@ def sync(args, env):
     source, destination = (_side(client, path, env) for path in args.paths)
     _check_apart(source, destination)
     wanted = source.files(chosen)
-    if destination.is_flat:
-        _check_flat(wanted, source, destination)
+    if destination.is_remote:
+        _check_folders(client, wanted, source, destination)
     present = destination.files(chosen) if destination.exists() else {}
     options = Options(args.concurrency, checksum=args.checksum, dry_run=args.dry_run, tells_skipped=False)
     jobs = _jobs(source, destination, wanted, present, args.checksum)
@@ -61,7 +61,7 @@ def _side(client, path, env):
 class LocalSide(object):
     """A directory of this machine."""
 
-    is_remote = is_flat = False
+    is_remote = False
 
     def __init__(self, path, env):
         self.path = path
@@ -118,9 +118,9 @@ class RemoteSide(object):
         connector, inside = uri.parse_data_uri(path)
         self.uri = uri.data_uri(connector, inside.strip("/"))
         self.path = self.uri
-        self.is_flat = connector == uri.HOSTED
+        self._collection = remote.collection(path)
         self._client = client
-        if self.is_flat and inside.strip("/").count("/") < 1:
+        if self._collection and inside.strip("/").count("/") < 1:
             raise UsageError(
                 "algo sync: error: %s is an account; name one of its collections, such as %s"
                 % (path, uri.join(self.uri, "NAME"))
@@ -156,10 +156,10 @@ class RemoteSide(object):
     def make(self, folders):
         # type: (set) -> None
         """Make the directory, if it is a collection: elsewhere files bring their directories with them."""
-        if not self.is_flat:
+        if not self._collection:
             return
         try:
-            self._client.dir(self.uri).create()
+            self._client.dir(self._collection).create()
         except errors.ConflictError:
             pass  # it exists
         except errors.DataApiError:
@@ -180,12 +180,13 @@ def _check_apart(source, destination):
         raise UsageError("algo sync: error: %s and %s are not apart" % (source.path, destination.path))
 
 
-def _check_flat(wanted, source, destination):
+def _check_folders(client, wanted, source, destination):
     nested = sorted(name for name in wanted if "/" in name)
-    if nested:
+    collection = remote.collection(destination.uri)
+    if nested and collection and remote.has_no_folders(client, collection):
         folder = nested[0].partition("/")[0]
         raise CliError(
-            "algo sync: %s holds the directory %s, and collections of hosted data such as %s hold only files; sync "
+            "algo sync: %s holds the directory %s, and this platform's collections, such as %s, hold only files; sync "
             "each directory with a collection of its own, or leave it out: --exclude '%s/*'"
             % (source.path, folder, destination.path, folder),
             exit_status.USAGE,

@@ -335,10 +335,10 @@ def test_local_paths():
     assert copying.local_path("file:///a/b") == "/a/b" and copying.local_path("a") == "a"
 
 
-def test_a_tree_with_directories_is_refused_before_anything_is_sent(cp, client, here):
-    tree = here.mkdir("nested")
-    tree.join("a").write("a")
-    tree.mkdir("inner").join("b").write("b")
-    ran = cp("-r", "nested", "data://.my")
-    assert ran.status == 2 and "nested holds the directory inner" in ran.stderr and ran.stdout == b""
-    assert not client.dir("data://.my/nested").exists()
+def test_a_tree_with_directories_is_refused_where_names_are_flat(cli, profile, here):
+    here.mkdir("nested").mkdir("inner").join("b").write("b")
+    with WireServer(IS_DIRECTORY, answer({"result": "data://.my/c"}), IS_DIRECTORY) as platform:
+        profile(platform.address)
+        ran = cli("cp", "-r", here.join("nested"), "data://.my/c")
+    assert ran.status == 2 and "nested holds the directory inner" in ran.err and ran.out == ""
+    assert {request.method for request in platform.requests} == {"HEAD", "POST"}

@@ -178,8 +178,19 @@ def test_rm(algo, robots):
 
 def test_rm_is_for_files(algo, collection):
     ran = algo("rm", collection.path)
-    assert (ran.status, ran.stdout) == (1, b"") and "algo rmdir " + collection.uri in ran.stderr
+    assert (ran.status, ran.stdout) == (1, b"") and "algo rm -r " + collection.uri in ran.stderr
     assert collection.exists()
+
+
+def test_rm_with_directories(algo, collection):
+    for name in ("a/b/f", "a/g", "ab/f", "h", "ah"):
+        collection.file(name).put("x")
+    assert algo("rm", collection.path + "/a").status == 1
+    assert algo("rm", "-r", collection.path + "/a/b").text == "Deleted directory %s/a/b\n" % collection.uri
+    assert algo("rm", "-r", collection.path + "/a*").status == 0
+    assert [item.getName() for item in collection.list()] == ["h"]
+    assert algo("rm", "-r", collection.path + "/h", collection.path + "/none").status == 4
+    assert algo("rm", "-rf", collection.path + "/none").status == 0 and list(collection.list()) == []
 
 
 def test_rm_goes_on(algo, robots):

@@ -110,13 +110,20 @@ def test_a_source_that_is_missing_deletes_nothing(sync, client, collection, tmpd
     assert names(collection) == ["f"] and tmpdir.join("full", "f").check()
 
 
-def test_nested_directories(sync, client, collection, here):
+def test_nested_directories(sync, client, collection, here, tmpdir):
     here.mkdir("inner").join("f").write("x")
     here.mkdir("empty")
-    ran = sync("here", collection.uri)
-    assert ran.status == 2 and "holds the directory inner" in ran.stderr and names(collection) == []
     ran = sync("here", collection.uri, "--exclude", "inner/*")
     assert ran.status == 0 and names(collection) == ["a", "b"]
+    assert sync("here", collection.uri).text.startswith("Uploaded %s/inner/f\n" % collection.uri)
+    assert sync("here", collection.uri).text == ""
+    assert sync(collection.uri, "there").status == 0
+    assert tmpdir.join("there", "inner", "f").read() == "x" and tmpdir.join("there", "a").read() == "a"
+    here.join("inner", "f").remove()
+    assert sync("here", collection.uri, "--delete").text == "Deleted %s/inner/f\n" % collection.uri
+    assert list(collection.dirs()) == []
+    assert sync("here", collection.uri + "/below/there").status == 0
+    assert names(collection.dir("below").dir("there")) == ["a", "b"]
 
 
 def test_dry_run_makes_nothing(sync, client, here, tmpdir):
