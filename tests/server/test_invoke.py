@@ -28,7 +28,8 @@ from Algorithmia.server.services.algorithms import Algorithms, Resolved
 from Algorithmia.server.services.async_calls import AsyncCalls
 from Algorithmia.server.services.call_documents import CallOptions
 from Algorithmia.server.services.call_errors import CallErrors
-from Algorithmia.server.services.invoke import CallDepthLimit, ChildCallLimit, Invoker
+from Algorithmia.server.services.call_trees import CallDepthLimit, ChildCallLimit
+from Algorithmia.server.services.invoke import Invoker
 from Algorithmia.server.settings import Settings
 
 EVERYTHING = KeyPermissions.everything()
@@ -469,7 +470,7 @@ def test_concurrent_calls_of_an_account_are_limited(world: World) -> None:
         await asyncio.gather(*running, other, nested)
         await asyncio.sleep(0)
         assert (await desk.call(world.author))["result"] == 1
-        assert desk.invoker._trees == {} and desk.invoker._in_flight == {}
+        assert not desk.invoker.has_calls and desk.invoker.trees.in_flight == {}
 
     at_desk(world, test)
 
@@ -510,7 +511,7 @@ def test_a_chain_of_calls_has_a_limited_length(world: World) -> None:
         running.append(await desk.start(desk.engine.calls[0].session))
         desk.engine.gate.set()
         await asyncio.gather(*running)
-        assert desk.invoker._trees == {} and desk.async_calls.pending == 0
+        assert not desk.invoker.has_calls and desk.async_calls.pending == 0
 
     at_desk(world, test)
 
@@ -556,7 +557,7 @@ def test_void_calls_are_waited_for_at_shutdown(world: World) -> None:
         assert await desk.call(world.author, output="void") == {"async": "void", "request_id": "req-1"}
         asyncio.get_running_loop().call_later(0.1, desk.engine.gate.set)
         await desk.invoker.drain()
-        assert desk.invoker._in_flight == {}
+        assert desk.invoker.trees.in_flight == {}
         with pytest.raises(Unavailable):
             await desk.call(world.author)
 
@@ -570,7 +571,7 @@ def test_shutdown_does_not_wait_for_ever(world: World) -> None:
         desk.engine.gate.clear()
         await desk.call(world.author, output="void")
         await desk.invoker.drain()
-        assert desk.invoker._in_flight == {}
+        assert desk.invoker.trees.in_flight == {}
 
     at_desk(world, test)
 

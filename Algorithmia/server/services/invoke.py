@@ -1,8 +1,4 @@
-"""Calling algorithms: who may, how many at once, as whom the algorithm then acts, and what the answer is.
-
-Everything here runs on the event loop. Facts: "Sessions and calls between algorithms", "Limits" of the algorithm
-document.
-"""
+"""Calling algorithms: who may, what becomes of a call, what the answer is. All of it runs on the event loop."""
 
 from __future__ import annotations
 
@@ -16,53 +12,23 @@ from msgspec.structs import replace
 
 from ..builds.first_use import FirstUse
 from ..engine.base import Build, Call, CallFailure, ContentType, Engine, InvalidInput, Result
-from ..errors import ApiProblem, BadRequest, Code, NotAuthenticated, NotAuthorized, TooManyRequests, Unavailable
-from ..identity import SESSION_KEY, Account, CallContext, Identity, KeyPermissions
-from ..request_ids import new_uuid
+from ..errors import ApiProblem, BadRequest, Code, NotAuthorized, Unavailable
+from ..identity import Account, Identity
 from ..settings import Settings
 from . import call_documents
 from .algorithms import Algorithms, Reference, Resolved
 from .async_calls import AsyncCalls, Earlier
 from .call_documents import VOID, Answer, CallOptions, Circumstances
 from .call_meter import CallMeter
+from .call_trees import CallTrees, Tree, acting
 from .data import HostedData
 
 log = logging.getLogger("algorithmia.calls")
-
-# What an algorithm may do for its caller, whatever the key of the call could: a key's limits don't bind the algorithms
-# that it calls. Managing algorithms is nothing that a call implies.
-_SESSION_PERMISSIONS = KeyPermissions(True, True, True, True, False, None, ("algo://*",))
 
 # How a call fails whose process ends while the platform is stopped, which may be why: a signal for all processes.
 _ENDED_FROM_OUTSIDE = frozenset({"SystemError", "SystemExit"})
 
 _DENIED = "Caller is not authorized to perform the operation"
-
-
-class ChildCallLimit(ApiProblem):
-    """429: the call tree has made all the calls that it may; waiting doesn't help."""
-
-    status = 429
-
-
-class CallDepthLimit(ApiProblem):
-    """400: algorithms call each other in too long a chain; waiting doesn't help."""
-
-
-class _Tree:
-    """One call from outside and the calls below it.
-
-    was_refused  whether one of them could not be made because the platform is about to stop
-    """
-
-    __slots__ = ("account_id", "active", "children", "session_id", "was_refused")
-
-    def __init__(self, account_id: str, session_id: str) -> None:
-        self.account_id = account_id
-        self.session_id = session_id
-        self.active = 0
-        self.children = 0
-        self.was_refused = False
 
 
 class Invoker:
@@ -76,10 +42,8 @@ class Invoker:
         self._data = data
         self._settings = settings
         self._async_calls = async_calls
-        self._trees: dict[str, _Tree] = {}
-        self._in_flight: dict[str, int] = {}  # calls from outside, by account
+        self.trees = CallTrees(settings, self._end_session)
         self._background: set[asyncio.Future[None]] = set()
-        self._is_draining = False
         self._drain_by: float | None = None
         # Sees to it that a bundled algorithm is built when it is first called.
         self.first_use: FirstUse[Resolved] | None = None
@@ -95,12 +59,12 @@ class Invoker:
     @property
     def has_calls(self) -> bool:
         """Whether any call runs."""
-        return bool(self._trees)
+        return bool(self.trees)
 
     @property
     def is_ending(self) -> bool:
         """Whether the platform is about to stop: calls that can wait for the next start are not begun any more."""
-        return self._is_draining or self._drain_by is not None
+        return self.trees.is_closed or self._drain_by is not None
 
     async def admit(self, reference: Reference, identity: Identity, origin: str | None = None) -> Resolved:
         """The build that `identity` calls by `reference`, once it is clear that it may.
@@ -155,11 +119,11 @@ class Invoker:
         if notes is None:
             notes = {}
         try:
-            tree = self._enter(identity, resolved.build)
+            tree = self.trees.enter(identity, resolved.build)
         except ApiProblem as problem:
             self.meter.ended_badly(resolved.build, problem, 0.0, notes)
             raise
-        session = self._session(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
+        session = acting(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree)
         is_awaited = options.output != VOID
         call = Call(
             resolved.build, content_type, body, options.timeout, session, request_id, options.stdout, is_awaited
@@ -168,11 +132,11 @@ class Invoker:
             try:
                 await self._async_calls.accept(call, resolved)
             except BaseException as problem:
-                self._leave(tree, identity)
+                self.trees.leave(tree, identity)
                 self.meter.ended_badly(resolved.build, problem, 0.0, notes)
                 raise
-            if self._is_draining:  # nobody would wait for it any more; it runs at the next start
-                self._leave(tree, identity)
+            if self.trees.is_closed:  # nobody would wait for it any more; it runs at the next start
+                self.trees.leave(tree, identity)
                 self._async_calls.left(request_id)
             else:
                 later = self._run_unattended(call, resolved, tree, identity, dict(notes))
@@ -190,7 +154,7 @@ class Invoker:
             result, failure = None, problem
             self._failed(call, resolved, problem)
         finally:
-            self._leave(tree, identity)
+            self.trees.leave(tree, identity)
         about = Circumstances(options, request_id, resolved.source_visible, time.perf_counter() - began)
         if result is None:
             return call_documents.failure(failure, about)
@@ -199,11 +163,8 @@ class Invoker:
     async def run_again(self, earlier: Earlier, resolved: Resolved, body: bytes) -> None:
         """Run a call that nobody waits for once more, as the root of a tree of its own. No limit refuses it."""
         identity = Identity(Account(earlier.account_id, earlier.username), key_id=earlier.key_id)
-        tree = self._new_tree(earlier.account_id)
-        tree.active += 1
-        session = self._session(
-            resolved.build, resolved.owner_account_id, resolved.settings, identity, tree, earlier.depth
-        )
+        tree = self.trees.enter_anyway(earlier.account_id)
+        session = acting(resolved.build, resolved.owner_account_id, resolved.settings, identity, tree, earlier.depth)
         call = Call(
             resolved.build,
             earlier.content_type,
@@ -223,13 +184,11 @@ class Invoker:
 
         While it loads, the algorithm acts for its owner. Raises CallFailure if it doesn't load.
         """
-        tree = _Tree(owner.id, new_uuid())
-        tree.active = 1
-        self._trees[tree.session_id] = tree
+        tree = self.trees.plant(owner.id)
         try:
-            return await self._engine.warm(build, self._session(build, owner.id, settings, Identity(owner), tree))
+            return await self._engine.warm(build, acting(build, owner.id, settings, Identity(owner), tree))
         finally:
-            self._close_tree(tree)
+            self.trees.close(tree)
 
     def begin_shutdown(self) -> None:
         """The time that the settings allow for a shutdown runs from now on. Calls are taken until `drain`."""
@@ -237,11 +196,11 @@ class Invoker:
 
     def is_live(self, session_id: str) -> bool:
         """Whether a call of the tree `session_id` still runs. May be asked from any thread."""
-        return session_id in self._trees
+        return self.trees.is_live(session_id)
 
     async def drain(self) -> None:
         """Refuse new calls and wait for those that run unattended, as long as the settings allow; then end them."""
-        self._is_draining = True
+        self.trees.is_closed = True
         clock = asyncio.get_running_loop().time
         deadline = self._drain_by or clock() + self._settings.shutdown_timeout
         # The end of a call may leave work of its own, so once is not enough.
@@ -268,7 +227,7 @@ class Invoker:
         return result
 
     async def _run_unattended(
-        self, call: Call, resolved: Resolved, tree: _Tree, identity: Identity, notes: dict[str, Any]
+        self, call: Call, resolved: Resolved, tree: Tree, identity: Identity, notes: dict[str, Any]
     ) -> None:
         """Run a call whose answer nobody gets; a line of the log, and the list of errors, say how it ended."""
         failure = None
@@ -287,7 +246,7 @@ class Invoker:
             log.exception("an async call failed", extra={"request_id": call.request_id})
             failure = CallFailure("internal server error", "SystemError")
         finally:
-            self._leave(tree, identity)
+            self.trees.leave(tree, identity)
             log.info("unattended call", extra={"request_id": call.request_id, **notes})
         if failure is None:
             self._async_calls.ended(call.request_id)
@@ -300,94 +259,11 @@ class Invoker:
         if self.on_failure is not None:
             self.on_failure(call, resolved, problem)
 
-    # -- call trees ---------------------------------------------------------------------------------------------
-
-    def _enter(self, identity: Identity, build: Build) -> _Tree:
-        """Count one more call of `identity`, of `build`; its tree.
-
-        Raises Unavailable, TooManyRequests, ChildCallLimit, CallDepthLimit, NotAuthenticated.
-        """
-        if identity.call is None:
-            if self._is_draining:
-                raise Unavailable("the platform is shutting down")
-            running = self._in_flight.get(identity.account.id, 0)
-            limit = self._settings.max_concurrent_calls
-            if running >= limit:
-                raise TooManyRequests(
-                    f"account {identity.account.username} has {running} calls in flight and the limit is {limit}; "
-                    "try again when one has ended"
-                )
-            tree = self._new_tree(identity.account.id)
-        else:
-            tree = self._tree_of(identity.call, build)
-            tree.children += 1
-        tree.active += 1
-        return tree
-
-    def _new_tree(self, account_id: str) -> _Tree:
-        """The tree of one more call from outside, which counts as in flight."""
-        self._in_flight[account_id] = self._in_flight.get(account_id, 0) + 1
-        tree = _Tree(account_id, new_uuid())
-        self._trees[tree.session_id] = tree
-        return tree
-
-    def _tree_of(self, caller: CallContext, build: Build) -> _Tree:
-        """The tree of the call `caller`, in which it may call `build`. Raises as `_enter` does."""
-        tree = self._trees.get(caller.session_id)
-        if tree is None:
-            raise NotAuthenticated("the call that this session key was made for has ended")
-        if caller.depth >= self._settings.max_call_depth:
-            raise CallDepthLimit(
-                f"algo://{build.owner}/{build.name} is not called: the call of algo://{caller.owner}/{caller.name} is "
-                f"number {caller.depth} in a chain of algorithms that call each other, and no chain may have more than "
-                f"{self._settings.max_call_depth}. See to it that the recursion ends sooner, or ask the operator for a "
-                "larger --max-call-depth"
-            )
-        if tree.children >= self._settings.max_child_calls:
-            raise ChildCallLimit(
-                f"the algorithms below one call may make {self._settings.max_child_calls} calls, and they have"
-            )
-        return tree
-
-    def _leave(self, tree: _Tree, identity: Identity) -> None:
-        """A call that `_enter` counted has ended; with the last one of a tree, the session's files go."""
-        if identity.call is None:
-            running = self._in_flight[tree.account_id] - 1
-            if running:
-                self._in_flight[tree.account_id] = running
-            else:
-                del self._in_flight[tree.account_id]
-        self._close_tree(tree)
-
-    def _close_tree(self, tree: _Tree) -> None:
-        tree.active -= 1
-        if tree.active:
-            return
-        del self._trees[tree.session_id]
-        if self._data.has_session_files(tree.account_id, tree.session_id):
-            # Off the response's path.
+    def _end_session(self, account_id: str, session_id: str) -> None:
+        """The last call of a tree has ended: its files go, off the answer's path."""
+        if self._data.has_session_files(account_id, session_id):
             end = self._data.end_session
-            self.keep(asyncio.get_running_loop().run_in_executor(None, end, tree.account_id, tree.session_id))
-
-    def _session(
-        self,
-        build: Build,
-        owner_account_id: str,
-        settings: Mapping[str, object],
-        identity: Identity,
-        tree: _Tree,
-        depth: int = 0,
-    ) -> Identity:
-        """As whom the algorithm acts: its caller, within this call. `depth` 0: one more than its caller's."""
-        context = CallContext(
-            session_id=tree.session_id,
-            algorithm_owner=owner_account_id,
-            owner=build.owner,
-            name=build.name,
-            depth=depth or (1 if identity.call is None else identity.call.depth + 1),
-            pipeline_enabled=settings.get("pipeline_enabled") is not False,
-        )
-        return Identity(identity.account, SESSION_KEY, identity.key_id, _SESSION_PERMISSIONS, context)
+            self.keep(asyncio.get_running_loop().run_in_executor(None, end, account_id, session_id))
 
     def keep(self, task: asyncio.Future[None]) -> None:
         """`drain` waits for `task`, and cancels it when the time is up; until then the platform is busy."""
