@@ -1,11 +1,12 @@
 """Run benchmarks and print a table of ratios: ``python benchmarks/run.py [NAME ...] [--quick] [--json FILE]``.
 
-``faults``, ``lifecycle-faults``, ``storm``, ``load``, ``cold``, ``chaos`` and ``transfer-faults`` are no ratios and run
-only when named: the first two kill the server ``--rounds`` times, the third sends 200 pushes, publications and calls at
-once, ``load`` keeps 1,000 calls in flight, ``cold`` calls 200 algorithms that have no process, ``chaos`` kills workers
-and the server during ``--calls`` calls, ``transfer-faults`` makes ``--rounds`` transfers over connections that break
-and damage; all print counts. Each other case compares us with a reference in the same run. Exit status 0: all ran
-(targets met or not); 1: some failed to run; with --strict, also 1 for a missed target.
+``faults``, ``lifecycle-faults``, ``storm``, ``load``, ``cold``, ``chaos``, ``transfer-faults`` and ``million`` are no
+ratios and run only when named: the first two kill the server ``--rounds`` times, the third sends 200 pushes,
+publications and calls at once, ``load`` keeps 1,000 calls in flight, ``cold`` calls 200 algorithms that have no
+process, ``chaos`` kills workers and the server during ``--calls`` calls, ``transfer-faults`` makes ``--rounds``
+transfers over connections that break and damage, ``million`` lists and removes ``--files`` files of one collection; all
+print counts. Each other case compares us with a reference in the same run. Exit status 0: all ran (targets met or not);
+1: some failed to run; with --strict, also 1 for a missed target.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from benchmarks.serving import cases as serving  # noqa: E402
 from benchmarks.serving import chaos, cold, load  # noqa: E402
 from benchmarks.transfer import cases as transfer  # noqa: E402
 from benchmarks.transfer import faults as transfer_faults  # noqa: E402
+from benchmarks.transfer import many  # noqa: E402
 
 CASES = [*calls.CASES, *startup.CASES, *platforms.CASES, *lifecycle.CASES, *serving.CASES, *transfer.CASES]
 TESTS = {
@@ -47,6 +49,7 @@ TESTS = {
     "chaos": lambda arguments: chaos.run(
         600 if arguments.quick else arguments.calls, arguments.seed, arguments.gateways
     ),
+    "million": lambda arguments: many.run(20_000 if arguments.quick else arguments.files),
     "transfer-faults": lambda arguments: transfer_faults.run(
         10 if arguments.quick else arguments.rounds, arguments.seed
     ),
@@ -115,6 +118,7 @@ def parse() -> argparse.Namespace:
         "--all-peers", action="store_true", help="also measure the large ones: MLServer, BentoML, Ray Serve"
     )
     parser.add_argument("--calls", type=int, default=10000, help="calls of the test chaos (default: 10000)")
+    parser.add_argument("--files", type=int, default=1_000_000, help="files of the test million (default: 1000000)")
     parser.add_argument("--gateways", type=int, default=0, help="gateways in the test chaos (default: 0)")
     parser.add_argument("--rounds", type=int, default=200, help="kills per fault test (default: 200)")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of a fault test")
