@@ -90,6 +90,7 @@ class FileReader(AbstractBufferedFile):
 
     def _fetch_range(self, start, end):
         # type: (int, int) -> bytes
+        end = min(end, self.size)  # some caches ask for whole blocks
         if self._whole is not None:
             with fs_errors.refusals():
                 self._whole.seek(start)
