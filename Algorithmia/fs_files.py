@@ -222,6 +222,10 @@ class FileWriter(io.RawIOBase):
             self._abandoned = True
             self.close()
 
+    def __reduce__(self):
+        # type: () -> Any
+        raise TypeError("a file that is being written can't be pickled")
+
     def __repr__(self):
         # type: () -> str
         return "FileWriter(%r)" % self.path
