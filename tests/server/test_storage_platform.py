@@ -128,3 +128,26 @@ def test_store_that_is_not_there(moto: Any, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "can't use --storage s3://bucket: " in done.stderr and "AWS_SECRET_ACCESS_KEY" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_store_that_goes_away(moto: Any, tmp_path: Path, tmp_path_factory: Any) -> None:
+    """Requests fail cleanly meanwhile, and what needs no content is served on."""
+    emulator = storage_providers.Moto(tmp_path_factory.mktemp("leaving"))
+    try:
+        platform = start(emulator, tmp_path, "leaving")
+        directory = platform.client(retries=0).dir("data://.my/kept")
+        directory.create()
+        directory.file("a").put(b"content")
+    finally:
+        emulator.stop()
+    try:
+        with pytest.raises(DataApiError, match="file store can't be reached") as refused:
+            directory.file("b").put(b"more")
+        assert refused.value.status == 503
+        with pytest.raises(DataApiError, match="file store can't be reached"):
+            directory.file("a").getBytes()
+        assert [file.getName() for file in directory.files()] == ["a"]
+        directory.file("a").delete()  # its content goes at the next start
+        assert "Traceback" not in platform.log()
+    finally:
+        platform.stop()

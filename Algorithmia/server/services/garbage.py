@@ -48,8 +48,8 @@ class Garbage:
         for blob_id in blob_ids:
             try:
                 self._blobs.delete(blob_id)
-            except OSError:
-                log.exception("blob %s could not be removed", blob_id)
+            except OSError as problem:
+                log.error("blob %s could not be removed: %s; the next start tries again", blob_id, problem)
             else:
                 self._unlinked.append(blob_id)
 

@@ -25,7 +25,9 @@ def translated() -> Iterator[None]:
         yield
     except FileNotFoundError as problem:
         raise FileNotFoundError(told(problem)) from None
-    except BaseError as problem:
+    except (BaseError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:
+            raise  # of a file on this machine
         log.error("the object store: %s", told(problem))
         raise StoreUnavailable("the platform's file store can't be reached just now; try again later") from None
 

@@ -43,9 +43,9 @@ class StreamedWriter:
         # A note that a power cut took away would leave an object that nobody looks for.
         self._store.unsettled.sync()
         self._may_exist = True
+        parts, self._parts = self._parts, None
         with translated():
-            self._parts.close()
-        self._parts = None
+            parts.close()
 
     def suspend(self) -> None:
         raise ValueError(f"blob {self.id} was not created as resumable")
