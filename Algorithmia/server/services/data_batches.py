@@ -81,6 +81,8 @@ class Batches:
         hasher.update(archive)
         hasher.check(directory.uri)
         members = self._members(identity, directory, archive)
+        if not members:
+            return 0
         with disk_errors():
             blob_ids = self._stores.blobs.create_many([member.held.content for member in members])
         for member, blob_id in zip(members, blob_ids, strict=True):
@@ -88,7 +90,7 @@ class Batches:
         # Should the transaction fail, whether it took effect is unknown: the next start can tell whose the blobs are.
         try:
             with self._stores.database.write() as connection:
-                replaced = [blob_id for member in members for blob_id in member.put(connection)]
+                replaced = _Member.put_all(connection, members)
         except ApiProblem:
             for blob_id in blob_ids:
                 with suppress(OSError):

@@ -7,6 +7,8 @@ many files there are.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -41,6 +43,13 @@ _ANY_OF = (
     .where(_files.c.name.in_(sa.bindparam("names", expanding=True)))
     .limit(1)
 )
+_ALL_OF = (
+    sa.select(_files.c.name)
+    .where(_files.c.collection_id == sa.bindparam("collection"))
+    .where(_files.c.name.in_(sa.bindparam("names", expanding=True)))
+)
+# Names in one statement.
+_MANY = 1000
 # Each step finds the next file, from behind the last one or, when that was in a folder, from behind the folder.
 _LEVEL = """
 WITH RECURSIVE level(name, step) AS (
@@ -115,15 +124,65 @@ def in_the_way(connection: sa.Connection, collection_id: str, name: str) -> str:
 
     Empty when there can be. To be asked in the transaction that adds the file.
     """
-    segments = name.split("/")[:-1]
-    if segments:
-        above = ["/".join(segments[: count + 1]) for count in range(len(segments))]
+    above = list(_above(name))
+    if above:
         file = connection.execute(_ANY_OF, {"collection": collection_id, "names": above}).scalar()
         if file is not None:
-            return f"{file} is a file there, so it can't be a folder, too"
-    if exists(connection, collection_id, name):
-        return f"{name} is a folder with files there, so it can't be a file, too"
-    return ""
+            return _file_there(file)
+    return _folder_there(name) if exists(connection, collection_id, name) else ""
+
+
+def all_in_the_way(connection: sa.Connection, collection_id: str, names: Sequence[str]) -> dict[str, str]:
+    """`in_the_way` for many new files at once, which may be in each other's way, too: what is in whose way."""
+    found = {}
+    wanted = set(names)
+    for some in _by_depth(names):
+        above = {folder for name in some for folder in _above(name)}
+        files = above & wanted
+        files.update(connection.execute(_ALL_OF, {"collection": collection_id, "names": list(above)}).scalars())
+        for name in some if files else ():
+            file = next((folder for folder in _above(name) if folder in files), None)
+            if file is not None:
+                found[name] = _file_there(file)
+    # Names that are stored together are neighbours mostly: what is between the first and the last tells of all of them.
+    ordered = sorted(names)
+    values = {"collection": collection_id, "start": ordered[0], "end": ordered[-1] + _BEHIND_SLASH, "limit": _MANY}
+    between = [row.name for row in connection.execute(_STRETCH, values)]
+    neighbours = sorted(wanted.union(between))
+    for name in ordered:
+        following = bisect_left(neighbours, f"{name}/")
+        is_folder = following < len(neighbours) and neighbours[following].startswith(f"{name}/")
+        if is_folder or (len(between) == _MANY and exists(connection, collection_id, name)):
+            found[name] = _folder_there(name)
+    return found
+
+
+def _by_depth(names: Iterable[str]) -> Iterator[list[str]]:
+    """`names` that are in folders, so many at a time that their folders are about `_MANY`."""
+    some, folders = [], 0
+    for name in names:
+        depth = name.count("/")
+        if depth:
+            some.append(name)
+            folders += depth
+        if folders >= _MANY:
+            yield some
+            some, folders = [], 0
+    if some:
+        yield some
+
+
+def _above(name: str) -> Iterator[str]:
+    """The folders that `name` is in."""
+    return (name[:place] for place, letter in enumerate(name) if letter == "/")
+
+
+def _file_there(name: str) -> str:
+    return f"{name} is a file there, so it can't be a folder, too"
+
+
+def _folder_there(name: str) -> str:
+    return f"{name} is a folder with files there, so it can't be a file, too"
 
 
 def stretch(folder: str, after: str = "") -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +139,24 @@ def put_file(connection: sa.Connection, collection: Collection, existing: File |
     else:
         connection.execute(_UPDATE_FILE, {"file_id": existing.id, **values})
     _charge(connection, collection.account_id, values["size"] - (existing.size if existing else 0))
+
+
+def put_files(
+    connection: sa.Connection, collection: Collection, there: Mapping[str, sa.Row[Any]], rows: Sequence[dict[str, Any]]
+) -> int:
+    """`put_file` for many at once; by how much they grow together.
+
+    there  what `files_called` found of them
+    """
+    added = [{"id": new_id(), "collection_id": collection.id, **row} for row in rows if row["name"] not in there]
+    changed = [{"file_id": there[row["name"]].id, **row} for row in rows if row["name"] in there]
+    if added:
+        connection.execute(_INSERT_FILE, added)
+    if changed:
+        connection.execute(_UPDATE_FILE, changed)
+    grown = sum(row["size"] for row in rows) - sum(file.size for file in there.values())
+    _charge(connection, collection.account_id, grown)
+    return grown
 
 
 def delete_files(connection: sa.Connection, account_id: str, files: Sequence[tuple[str, int]]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -157,8 +158,45 @@ class Upload:
     def put(self, connection: sa.Connection) -> list[str]:
         """Point the file at the blob, in the transaction on `connection`; the ids of the blobs that it let go of."""
         target = self._request.target
-        values = {
-            "name": target.file,
+        found = data_records.locate(connection, self._place, target.file, for_update=True)
+        self._check(connection, *found)
+        collection, existing = found
+        if collection is None:
+            collection = self._create_implied(connection)
+        data_records.put_file(connection, collection, existing, self._row())
+        grown = self._size - (existing.size if existing else 0)
+        self._stores.quotas.check(connection, collection.account_id, grown, target.uri)
+        replaced = [existing.blob_id] if existing else []
+        self._stores.garbage.add(connection, replaced)
+        self._settle(connection)
+        return replaced
+
+    @staticmethod
+    def put_all(connection: sa.Connection, uploads: Sequence[Upload]) -> list[str]:
+        """`put` for unconditional uploads to one collection, with a few statements for all of them."""
+        first = uploads[0]
+        target = first._request.target
+        collection, existing = data_records.locate(connection, first._place, target.file, for_update=True)
+        first._check(connection, collection, existing)
+        if collection is None:
+            collection = first._create_implied(connection)
+        rows = [upload._row() for upload in uploads]
+        names = [row["name"] for row in rows]
+        there = {file.name: file for file in data_records.files_called(connection, collection.id, names)}
+        fresh = {row["name"]: upload for row, upload in zip(rows, uploads, strict=True) if row["name"] not in there}
+        if fresh:
+            for name, obstacle in data_folders.all_in_the_way(connection, collection.id, list(fresh)).items():
+                fresh[name]._refuse_for(obstacle)
+        grown = data_records.put_files(connection, collection, there, rows)
+        first._stores.quotas.check(connection, collection.account_id, grown, target.uri)
+        replaced = [file.blob_id for file in there.values()]
+        first._stores.garbage.add(connection, replaced)
+        return replaced
+
+    def _row(self) -> dict[str, Any]:
+        """What the files table says of the file then."""
+        return {
+            "name": self._request.target.file,
             "size": self._size,
             "etag": self._hash.etag,
             "sha256": self._hash.sha256,
@@ -166,18 +204,6 @@ class Upload:
             "blob_id": self._writer.id,
             "modified_at": now_ms(),
         }
-        found = data_records.locate(connection, self._place, target.file, for_update=True)
-        self._check(connection, *found)
-        collection, existing = found
-        if collection is None:
-            collection = self._create_implied(connection)
-        data_records.put_file(connection, collection, existing, values)
-        grown = self._size - (existing.size if existing else 0)
-        self._stores.quotas.check(connection, collection.account_id, grown, target.uri)
-        replaced = [existing.blob_id] if existing else []
-        self._stores.garbage.add(connection, replaced)
-        self._settle(connection)
-        return replaced
 
     def _begin_blob(self) -> BlobWriter:
         return self._stores.blobs.create()
@@ -215,9 +241,12 @@ class Upload:
         require_own(self._place, target)
         self._request.conditions.check(existing.etag if existing else None, target.uri)
         if collection is not None and existing is None:
-            obstacle = data_folders.in_the_way(connection, collection.id, target.file)
-            if obstacle:
-                raise Conflict(f"{target.uri} can't be stored: {obstacle}; remove that, or choose another name")
+            self._refuse_for(data_folders.in_the_way(connection, collection.id, target.file))
+
+    def _refuse_for(self, obstacle: str) -> None:
+        if obstacle:
+            uri = self._request.target.uri
+            raise Conflict(f"{uri} can't be stored: {obstacle}; remove that, or choose another name")
 
     def _check_size(self, size: int) -> None:
         limit = self._stores.max_file_bytes
