@@ -28,13 +28,14 @@ from Algorithmia.server.identity import (
     KeyPermissions,
 )
 from Algorithmia.server.platform import Activity
-from Algorithmia.server.routes import accounts, data, health, insights, metrics
+from Algorithmia.server.routes import accounts, data, health, insights, metrics, uploads
 from Algorithmia.server.services.accounts import Accounts
 from Algorithmia.server.services.cipher import Cipher
 from Algorithmia.server.services.connector_data import ConnectorData
 from Algorithmia.server.services.connectors import Connectors
 from Algorithmia.server.services.data import HostedData
 from Algorithmia.server.services.data_store import DataStores
+from Algorithmia.server.services.resumable_uploads import ResumableUploads
 from Algorithmia.server.settings import Settings
 from Algorithmia.server.storage.local import LocalBlobStore
 
@@ -124,13 +125,14 @@ class Site:
             accounts=self.accounts,
             authenticator=self.authenticator,
             data=self.data,
+            uploads=ResumableUploads(self.data.stores),
             connectors=self.connectors,
             stores=self.stores,
             async_calls=SimpleNamespace(pending=0),
             invoker=SimpleNamespace(is_ending=False),
             engine=SimpleNamespace(status=lambda: {"workers": 0, "busy": 0, "sandbox": "none"}),
         )
-        modules = (data, accounts, health, insights, metrics)
+        modules = (data, uploads, accounts, health, insights, metrics)
         application = Application(platform, [route for module in modules for route in module.ROUTES])
         self._server = uvicorn.Server(uvicorn.Config(application, lifespan="off", log_level="critical"))
         ready = threading.Event()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import operations
 import pytest
 from answers import Answer
 from hosted_site import Caller, Site
@@ -456,3 +457,13 @@ def test_files_are_copied_between_hosted_data_and_connectors(me: Caller, folder:
     assert me.send("COPY", f"{folder}/none", headers={"Destination": "data://.my/copies/h"}).status == 404
     kept = {"Destination": f"{folder}/two", "Overwrite": "F"}
     assert me.send("COPY", ".my/copies/f", headers=kept).status == 412
+
+
+def test_the_guide_tells_what_there_is(me: Caller, folder: str) -> None:
+    """The yes and no of its table, for hosted data and for this provider."""
+    assert me.post(".my", {"name": "operations"}).status == 200
+    for store, place in (("hosted data", ".my/operations/d"), (folder.partition("+")[0], folder)):
+        promised = operations.promised(store)
+        found = operations.found(me, place)
+        assert {operation: promised.get(operation) for operation in found} == found, store
+        assert set(promised) <= {*found, "make or remove collections, buckets, containers"}
