@@ -73,17 +73,18 @@ class _Upload(object):
         self._path = None  # type: Optional[str]  # of the upload
         self._beginnings = 0
         self._is_completing = False
+        self._is_complete = False
 
     def run(self):
         # type: () -> None
         """Send everything. What was interrupted is remembered, what was refused is cancelled."""
         offset = self._take_up()
-        if offset is None:
-            offset = self._begin()
         failures = 0
         while True:
             try:
-                if offset < self._content.end:
+                if offset is None:
+                    offset = self._begin()
+                elif offset < self._content.end:
                     self._append(offset)
                     offset = self._content.end
                 elif not self._content.advance():
@@ -93,18 +94,20 @@ class _Upload(object):
                 failures = 0
                 continue
             except errors.ApiError as error:
-                if not _may_go_on(error):
+                if not self._may_go_on(error):
                     self._cancel(error)
                     raise
                 failures += 1
                 if failures > self._client._retries:
                     raise
-            reached = self._reached(failures)
-            if reached is None:
-                return
-            if reached > offset:
-                failures = 0
-            offset = reached
+            _pause(failures)
+            if offset is not None:
+                reached = self._reached(failures)
+                if reached is not None and reached > offset:
+                    failures = 0
+                offset = reached
+                if self._is_complete:
+                    return
 
     def _begin(self):
         # type: () -> int
@@ -158,9 +161,8 @@ class _Upload(object):
 
     def _reached(self, failures):
         # type: (int) -> Optional[int]
-        """Where the upload stands after a failure; None if it is complete. Begins it anew if the platform lost it."""
+        """Where the upload stands after a failure; None if it is complete, or has to be begun anew."""
         while True:
-            time.sleep(min(_LONGEST_PAUSE, 0.1 * 2 ** failures) * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 offset = self._ask()
                 break
@@ -168,14 +170,16 @@ class _Upload(object):
                 failures += 1
                 if failures > self._client._retries:
                     raise
+                _pause(failures)
         if offset is not None:
             return offset
         self._forget()
+        self._path = None
         if self._is_completing and self._is_there():
-            return None
-        if self._beginnings >= _MOST_BEGINNINGS or not self._content.start_over():
+            self._is_complete = True
+        elif self._beginnings >= _MOST_BEGINNINGS or not self._content.start_over():
             raise errors.DataApiError("%s: the platform has lost what it had of this upload" % self._file.uri)
-        return self._begin()
+        return None
 
     def _ask(self):
         # type: () -> Optional[int]
@@ -195,7 +199,7 @@ class _Upload(object):
     def _cancel(self, error):
         # type: (errors.ApiError) -> None
         self._forget()
-        if not isinstance(error, errors.CorruptedTransferError):  # which the platform has dropped
+        if self._path is not None and not isinstance(error, errors.CorruptedTransferError):  # which it has dropped
             try:
                 self._request("DELETE", also_ok=(404,), retry=False)
             except errors.ApiError:
@@ -206,16 +210,20 @@ class _Upload(object):
         if self._note is not None:
             self._note.remove()
 
+    def _may_go_on(self, error):
+        # type: (errors.ApiError) -> bool
+        """Whether asking where the upload stands, and going on there, may help."""
+        kinds = (errors.UnreachableError, errors.ApiInternalError, errors.ApiTimeoutError)
+        return isinstance(error, kinds) or (self._path is not None and error.status in (404, 409, 429))
+
     def _request(self, method, **options):
         # type: (str, **Any) -> Any
         return self._client.request(method, str(self._path), family=errors.DATA, subject=self._file.uri, **options)
 
 
-def _may_go_on(error):
-    # type: (errors.ApiError) -> bool
-    """Whether asking where the upload stands, and going on there, may help."""
-    kinds = (errors.UnreachableError, errors.ApiInternalError, errors.TooManyRequestsError, errors.ApiTimeoutError)
-    return isinstance(error, kinds) or error.status in (404, 409)
+def _pause(failures):
+    # type: (int) -> None
+    time.sleep(min(_LONGEST_PAUSE, 0.1 * 2 ** failures) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
 def _path_of(location, address):

@@ -71,6 +71,8 @@ def _store_large(data_file, source, size, progress, content_type, path):
     content = Content(source, size, progress)
     try:
         resumption.store(data_file, content, content_type, Note(data_file, path) if path is not None else None)
+    except errors.TooManyRequestsError:  # of that kind; none has begun
+        _store_whole(data_file, source, size, progress, content_type, None, True, True)
     finally:
         content.close()
 
