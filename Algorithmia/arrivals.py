@@ -5,6 +5,7 @@ import os
 import stat
 import uuid
 
+from . import abandoned
 from ._compat import replace_file
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -27,6 +28,7 @@ class Arrival(object):
         # type: (str) -> None
         self.path = path
         directory, name = os.path.split(path)
+        abandoned.sweep(directory)
         self._temporary = os.path.join(directory, ".%s.%s.part" % (name[:100], uuid.uuid4().hex))
         self._mode = _mode_of(path)
         # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)

@@ -6,6 +6,7 @@ import io
 import os
 import uuid
 
+from . import abandoned
 from ._compat import replace_file
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
@@ -33,6 +34,7 @@ def replacing(local_path):
         with open(local_path, "wb") as device:
             yield device
         return
+    abandoned.sweep(os.path.dirname(local_path))
     temporary = temporary_name(local_path, uuid.uuid4().hex)
     mode = mode_of(local_path)
     # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)

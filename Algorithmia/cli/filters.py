@@ -2,8 +2,7 @@
 import fnmatch
 import re
 
-# What a download is called until it is complete.
-_UNFINISHED = re.compile(r"\.(.*)\.[0-9a-f]{32}\.part\Z", re.DOTALL)
+from ..abandoned import UNFINISHED
 
 
 class Filter(object):
@@ -19,7 +18,7 @@ class Filter(object):
     def __call__(self, path):
         # type: (str) -> bool
         """Whether the file at `path` is meant."""
-        if _UNFINISHED.match(path.rsplit("/", 1)[-1]):
+        if UNFINISHED.match(path.rsplit("/", 1)[-1]):
             return False
         for keep, pattern in reversed(self._rules):
             if pattern.match(path):

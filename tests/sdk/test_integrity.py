@@ -2,6 +2,7 @@
 import hashlib
 import io
 import os
+import time
 
 import pytest
 from damage import DamagingWay
@@ -285,6 +286,23 @@ def test_a_damaged_listing_is_fetched_again(collection, server):
         assert [item.getName() for item in client.dir(collection.uri).files()] == ["name"]
         with pytest.raises(errors.CorruptedTransferError):
             list(client.dir(collection.uri).files())
+
+
+def test_what_killed_downloads_left_is_removed_by_a_later_one(collection, tmpdir):
+    collection.file("f").put("content")
+    kept = [".f.%s.part" % ("a" * 32), ".f.%s.part" % ("b" * 16), "mine.part", ".mine.part"]
+    removed = [".g.%s.part" % ("c" * 32), ".g.%s.part" % ("d" * 16), ".g.%s.gaps.part" % ("d" * 16)]
+    now = time.time()
+    for name in kept + removed:
+        path = tmpdir.join(name)
+        path.write("x")
+        hours = 8 * 24 if "d" * 16 in name else 2
+        os.utime(str(path), (now, now - (0 if "a" * 32 in name else hours * 3600)))
+    for way in (collection.file("f").download, collection.download):
+        way(str(tmpdir.ensure("fresh", dir=True)))
+        assert tmpdir.join("fresh", "f").read() == "content"
+    collection.file("f").download(str(tmpdir))
+    assert sorted(path.basename for path in tmpdir.listdir() if path.check(file=True)) == sorted(kept + ["f"])
 
 
 def test_digests_in_the_background():
