@@ -15,6 +15,7 @@ import pytest
 from platforms import ROOT, Server, clean_environment
 
 fsspec = pytest.importorskip("fsspec", reason="file systems need fsspec")
+import Algorithmia.fs  # noqa: F401  (installed, fsspec finds it by itself)
 
 
 @pytest.fixture
