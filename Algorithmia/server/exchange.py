@@ -22,6 +22,17 @@ _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # for a header's value
 class Exchange(RequestResponseCycle):
     """uvicorn's, with answers sent as one message."""
 
+    async def receive(self) -> Any:
+        """See ASGI. A body that is complete is given at once."""
+        if self.more_body or self.waiting_for_100_continue or self.disconnected or not self.message_event.is_set():
+            return await super().receive()
+        if self.response_complete:
+            return {"type": "http.disconnect"}
+        self.message_event.clear()
+        self.flow.resume_reading()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
+
     async def send(self, message: Any) -> None:
         """See ASGI; and `WHOLE`."""
         if message["type"] != WHOLE:

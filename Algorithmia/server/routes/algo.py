@@ -277,10 +277,14 @@ def parse_content_type(header: str, encoding: str) -> ContentType:
 
 async def _read_body(receive: Receive, limit: int) -> bytes:
     """The whole body. Raises TooLarge as soon as it is known to be far beyond `limit` bytes, and ClientDisconnect."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) <= limit:  # as nearly always
+            return body
     chunks: list[bytes] = []
     read = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect()
         chunk = message.get("body", b"")
@@ -293,6 +297,7 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
             chunks.clear()
         if not message.get("more_body", False):
             break
+        message = await receive()
     if read > limit:
         raise _too_large(limit, read)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
