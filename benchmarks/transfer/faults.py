@@ -17,7 +17,9 @@ to no file. A kill leaves the page cache alone: this shows what dying processes 
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +36,8 @@ LARGEST = 100_000_000
 _COLLECTION = "faults"
 _KILL_CLIENT, _KILL_SERVER = "kill -9 of the client", "kill -9 of the server"
 _WEIGHTS = {_KILL_CLIENT: 5, _KILL_SERVER: 5, DROP: 4, TRUNCATE: 4, STALL: 2, DUPLICATE: 4, FLIP: 6, "none": 2}
+# What a download of a small file is called while it is written.
+_DISCARDED = re.compile(r"\.[0-9a-f]{32}\.part$")
 _HEAD = 700  # bytes of a request or an answer that are no content, more or less
 # How long the platform waits for what a damaged head has announced and nobody sends.
 _SERVER_PATIENCE = "3"
@@ -143,6 +147,7 @@ class _Torture:
 
     def _again(self, command: list[str], first: Outcome, size: int, way: str) -> Outcome:
         """The same over a clean connection, counting what it moves."""
+        self._age_parts()
         again = self._attempt(command, ())
         if not again.succeeded:
             self._violated(f"the second, undisturbed attempt failed: {again.output[-600:]}")
@@ -176,6 +181,7 @@ class _Torture:
         first = self._attempt(command, self._faults(way, size + _HEAD * len(goal)))
         self._judge_tree(first, self._far_side(way, collection, local), old, goal)
         if not first.succeeded:
+            self._age_parts()
             again = self._attempt(command, ())
             if not again.succeeded:
                 self._violated(f"the second, undisturbed attempt failed: {again.output[-600:]}")
@@ -215,6 +221,13 @@ class _Torture:
             self._violated(f"{', '.join(missing)} missing in the local directory")
         for name in extra:
             (directory / name).unlink()
+
+    def _age_parts(self) -> None:
+        """What a killed download left that can't be continued is removed by the next one only when it is old."""
+        for path in self._here.rglob(".*.part"):
+            if _DISCARDED.search(path.name):
+                os.utime(path, (1, 1))
+                self._report.counts["unfinished files of killed downloads"] += 1
 
     def _strays(self, outcome: Outcome, strays: set[str]) -> None:
         """Files of other names: a bit of a request's path may have changed on its way, and nothing else may."""
