@@ -1,9 +1,9 @@
 """Digests of contents: computed while bytes move, and compared with what the other side says.
 
-The platform names the SHA-256 of a file in ``Repr-Digest: sha-256=:BASE64:`` (RFC 9530), and refuses a PUT whose content
-isn't the one that the same header of the request announces. What older versions have stored is named by its MD5. Digests
-are passed on as hexadecimal texts, whose length says which of the two they are. Servers that name no digest are believed
-as they are.
+The platform names the SHA-256 of a file in ``Repr-Digest: sha-256=:BASE64:`` (RFC 9530), and refuses a PUT whose
+content isn't the one that the same header of the request announces. What older versions have stored is named by its
+MD5. Digests are passed on as hexadecimal texts, whose length says which of the two they are. Servers that name no
+digest are believed as they are.
 """
 import base64
 import binascii

@@ -1,8 +1,8 @@
 """Digests of contents, and the header that names them (RFC 9530, ``Repr-Digest``).
 
-SHA-256 of everything: that finds damage on the way, at rest, and between clients and platform. MD5, which takes twice as
-long, of what is small: the API has always shown it as ETag. Large files have the beginning of the SHA-256 as ETag, in the
-same form. An MD5 that a client announces is checked, too.
+SHA-256 of everything: that finds damage on the way, at rest, and between clients and platform. MD5, which takes twice
+as long, of what is small: the API has always shown it as ETag. Large files have the beginning of the SHA-256 as ETag,
+in the same form. An MD5 that a client announces is checked, too.
 """
 
 from __future__ import annotations
