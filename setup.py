@@ -51,7 +51,7 @@ CONNECTORS = S3 + GS + AZURE + DROPBOX
 OBJECT_STORAGE = ['obstore>=0.11,<0.13; python_version >= "3.10"']
 
 # `client.fs()`.
-FSSPEC = ['fsspec>=2024.2; python_version >= "3.8"']
+FSSPEC = ['fsspec>=2024.12; python_version >= "3.8"']
 
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
 

@@ -8,13 +8,13 @@ import sys
 import tempfile
 
 from fsspec.caching import BaseCache, register_cache
-from fsspec.spec import AbstractBufferedFile, reopen
+from fsspec.spec import AbstractBufferedFile
 
 from . import digests, fs_errors
 
 TYPE_CHECKING = False  # as everywhere in the SDK
 if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple  # noqa: F401
+    from typing import Any, Dict, Optional, Tuple  # noqa: F401
 
     from .fs import AlgorithmiaFileSystem  # noqa: F401
 
@@ -135,10 +135,17 @@ class FileReader(AbstractBufferedFile):
 
     def __reduce__(self):
         # type: () -> Tuple[Any, ...]
-        name = self.cache.name if self.cache else "none"
-        options = {"etag": self._etag} if self._whole is None else {}
-        size = self.size if options else None
-        return reopen, (self.fs, self.path, "rb", self.blocksize, self.loc, size, True, name, options)
+        options = {"block_size": self.blocksize, "cache_type": self.cache.name if self.cache else "none"}
+        if self._whole is None:
+            options.update(size=self.size, etag=self._etag)
+        return _opened_again, (self.fs, self.path, options, self.loc)
+
+
+def _opened_again(fs, path, options, position):
+    # type: (AlgorithmiaFileSystem, str, Dict[str, Any], int) -> FileReader
+    reader = FileReader(fs, path, **options)
+    reader.seek(position)
+    return reader
 
 
 class FileWriter(io.RawIOBase):

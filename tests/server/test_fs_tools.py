@@ -213,7 +213,7 @@ def test_inside_an_algorithm(server: Server, tmp_path: Path, new_account: Any) -
     require_index()
     author = Author(server, tmp_path)
     author.make()
-    commit = author.succeeds(project(INSIDE, requirements="fsspec>=2024.2\n"))
+    commit = author.succeeds(project(INSIDE, requirements="fsspec>=2024.12\n"))
     body = {"version_info": {"version_type": "minor"}, "settings": {"algorithm_callability": "public"}}
     version = author.send("POST", f"/v1/algorithms/{author.name}/Zoo/versions", json.dumps(body).encode())
     assert version["version_info"]["git_hash"] == commit
