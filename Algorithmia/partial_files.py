@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 
-from . import local_files
+from . import abandoned, local_files
 from ._compat import replace_file, to_bytes
 
 try:
@@ -22,12 +22,12 @@ except ImportError:  # Windows: two processes that download the same into one pl
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Optional  # noqa: F401
+    from typing import Any, Optional, Set  # noqa: F401
 
 _MAX_AGE = 7 * 24 * 3600.0
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_KEY = re.compile(r"([0-9a-f]{16}(\.gaps)?|[0-9a-f]{32})$")
-_LOCKED_KEY = re.compile(r"[0-9a-f]{16}(\.gaps)?$")
+_KEY = re.compile(r"[0-9a-f]{16}(\.gaps)?\Z")
+kept = set()  # type: Set[str]  # targets of those that this process has left for the next one
 
 
 class Part(object):
@@ -44,6 +44,7 @@ class Part(object):
         self._kept = local_files.temporary_name(local_path, key)
         self._with_gaps = local_files.temporary_name(local_path, key + ".gaps")
         self.path = self._kept
+        abandoned.sweep(os.path.dirname(local_path))
         _sweep(local_path, self._kept)
         handle = self._locked()
         if handle is None:  # somebody else downloads it, too
@@ -130,6 +131,7 @@ class Part(object):
             os.chmod(self.path, self._mode)
         replace_file(self.path, self._target)
         self._close()
+        kept.discard(self._target)
 
     def keep(self):
         # type: () -> bool
@@ -147,6 +149,7 @@ class Part(object):
             os.ftruncate(self.handle, size)
             replace_file(self.path, self._kept)
         self._close()
+        kept.add(self._target)
         return True
 
     def remove(self):
@@ -180,9 +183,8 @@ def _sweep(local_path, current):
     for name in names:
         if name.startswith(prefix) and name.endswith(".part") and _KEY.match(name[len(prefix) : -len(".part")]):
             path = os.path.join(directory, name)
-            has_lock = _fcntl is not None and _LOCKED_KEY.match(name[len(prefix) : -len(".part")])
             try:
-                if os.path.getmtime(path) < time.time() - _MAX_AGE or (path != current and has_lock):
+                if path != current or os.path.getmtime(path) < time.time() - _MAX_AGE:
                     _remove_abandoned(path)
             except (OSError, IOError):
                 pass  # somebody else has it, or was quicker
@@ -190,8 +192,7 @@ def _sweep(local_path, current):
 
 def _remove_abandoned(path):
     # type: (str) -> None
-    if _fcntl is None:
-        os.unlink(path)
+    if _fcntl is None:  # nobody knows whether it is being written: `abandoned` takes it once it's old
         return
     handle = os.open(path, os.O_RDONLY)
     try:

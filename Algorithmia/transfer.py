@@ -18,6 +18,7 @@ __all__ = [
     "copy_remote",
     "download",
     "download_to",
+    "is_to_be_continued",
     "is_rewindable",
     "remaining_size",
     "replacing",
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 
     from ._types import Progress, Readable  # noqa: F401
     from .client import Client  # noqa: F401
+
+
+def is_to_be_continued():
+    # type: () -> bool
+    """Whether this process has left something that a later call for the same files goes on with."""
+    from . import partial_files, upload_notes
+
+    return bool(partial_files.kept or upload_notes.kept)
 
 
 def upload(client, local_path, uri, progress=None):

@@ -13,10 +13,11 @@ from ._compat import make_dirs, replace_file, to_bytes
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Optional  # noqa: F401
+    from typing import Any, Optional, Set  # noqa: F401
 
     from .datafile import DataFile  # noqa: F401
 
+kept = set()  # type: Set[str]  # notes that this process has written and not removed
 _MAX_AGE = 3 * 24 * 3600.0  # longer than platforms keep what they have
 
 
@@ -63,6 +64,7 @@ class Note(object):
             with os.fdopen(handle, "wb") as note:
                 note.write(to_bytes(json.dumps(dict(self._about, upload=upload))))
             replace_file(temporary, self._path)
+            kept.add(self._path)
             self._sweep()
         except (OSError, IOError):
             pass
@@ -70,6 +72,7 @@ class Note(object):
     def remove(self):
         # type: () -> None
         """Forget it."""
+        kept.discard(self._path)
         _unlink(self._path)
 
     def _sweep(self):

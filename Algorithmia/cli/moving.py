@@ -1,4 +1,5 @@
 """Moving the files that `cp`, `sync` and `mv` have planned: several at a time, small ones in company."""
+import contextlib
 import os
 import time
 
@@ -69,7 +70,7 @@ def move(client, jobs, options, env):
     say = env.note if to_pipe else env.done
     total = sum(job.size or 0 for job in jobs)  # to which downloads add what they find
     crew = Crew(1 if to_pipe or options.dry_run else options.concurrency)
-    with Progress(env, None if options.dry_run else total or None) as progress:
+    with Progress(env, None if options.dry_run else total or None) as progress, _telling_what_is_kept(env):
 
         def moved(count):
             # type: (int) -> None
@@ -97,6 +98,19 @@ def move(client, jobs, options, env):
             say("%s %d file(s)" % (_FINISHED[kind], done[kind]))
     _summarize(env, sum(done.values()), moved_bytes, time.time() - began)
     return status
+
+
+@contextlib.contextmanager
+def _telling_what_is_kept(env):
+    """Within it, an interruption says so if something goes on where it was when the same is said again."""
+    try:
+        yield
+    except (KeyboardInterrupt, errors.UnreachableError):
+        from .. import transfer
+
+        if transfer.is_to_be_continued():
+            env.note("What has come of large files is kept: the same command, said again, goes on there.")
+        raise
 
 
 def _summarize(env, files, size, seconds):

@@ -138,6 +138,8 @@ def test_an_upload_of_unknown_length_that_begins_with_content(site: Site, path: 
     assert response.status == 201 and response.headers["Upload-Offset"] == "6"
     upload = response.headers["Location"]
     assert site("HEAD", upload).headers["Upload-Length"] is None
+    response = site.append(upload, 6, b"", complete=True)
+    assert response.status == 400 and b"of unknown length can be completed with Repr-Digest" in response.body
     response = site.append(upload, 6, b"and last", complete=True, Repr_Digest=repr_digest(b"first and last"))
     assert response.status == 200 and collection.file("f").getString() == "first and last"
     response = site("POST", path, b"whole", Upload_Complete="?1")

@@ -60,11 +60,13 @@ async def create(request: Request, identity: Identity, target: Target) -> Respon
     """Begin an upload to `target`; the request may have its first bytes with it."""
     if target.connector:
         raise BadRequest(f"{target.uri}: connectors take a file whole, with one PUT and no Upload-Complete")
+    complete = _complete(request) is True
+    size = _integer(request, "upload-length")
     wanted = UploadRequest(
         identity,
         target,
         request.headers.get("content-type"),
-        _integer(request, "upload-length"),
+        _integer(request, "content-length") if complete and size is None else size,
         Conditions(request.headers.get("if-match"), request.headers.get("if-none-match")),
     )
     digest = _digest(request)
@@ -72,7 +74,7 @@ async def create(request: Request, identity: Identity, target: Target) -> Respon
     upload = await run_in_threadpool(uploads.begin, wanted)
     assert upload.row is not None
     async with _turn(uploads, upload.row.id):
-        response = await _continued(request, uploads, upload, _complete(request) is True, digest)
+        response = await _continued(request, uploads, upload, complete, digest)
     if response.status_code == 204:
         response.status_code = 201
         response.headers["Location"] = PREFIX + upload.row.id
@@ -100,10 +102,9 @@ async def patch(request: Request) -> Response:
     if offset is None or complete is None:
         raise BadRequest("appending to an upload takes the headers Upload-Offset: NUMBER and Upload-Complete: ?0 or ?1")
     digest = _digest(request)
+    length = _integer(request, "upload-length")
     async with _turn(uploads, upload_id):
-        upload = await run_in_threadpool(
-            uploads.resume, identity, upload_id, offset, _integer(request, "upload-length")
-        )
+        upload = await run_in_threadpool(uploads.resume, identity, upload_id, offset, length)
         return await _continued(request, uploads, upload, complete, digest)
 
 
@@ -148,6 +149,11 @@ async def _continued(
     row = upload.row
     assert row is not None
     try:
+        if complete and digest is None and row.size is None:
+            # One damaged byte in a head makes ?1 of ?0.
+            raise BadRequest(
+                f"upload {row.id} of unknown length can be completed with {digests.HEADER}: sha-256=:BASE64: only"
+            )
         await _append(request, upload)
         if not complete:
             return Response(status_code=204, headers=_state(uploads, row, upload.size))
