@@ -16,7 +16,12 @@ AZURITE_ACCOUNT = "devstoreaccount1"
 
 
 class Place(ABC):
-    """Where blobs of one test are: ``location`` of the store, what is there without it, and the way back in."""
+    """Where blobs of one test are: ``location`` of the store, what is there without it, and the way back in.
+
+    tells_parts  whether `unfinished` knows
+    """
+
+    tells_parts = False
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -69,6 +74,8 @@ class LocalPlace(Place):
 
 
 class S3Place(Place):
+    tells_parts = True
+
     def __init__(self, state: Path, moto: Moto, prefix: str) -> None:
         super().__init__(state)
         self._moto, self._prefix = moto, prefix

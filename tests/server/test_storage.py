@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import storage_providers
 from blob_stores import AzurePlace, LocalPlace, Place, S3Place, environment
 
+from Algorithmia.server.storage import locations
 from Algorithmia.server.storage.base import BlobStore
 
 # Several parts of an object.
@@ -256,6 +258,29 @@ def test_start_after_a_crash_that_cut_deletions_short(store: BlobStore, place: P
         store.delete(blob_id)  # and here the process ends
         place.open().recover(nothing, nothing, [])
         assert place.published() == []
+
+
+def test_start_after_a_crash_in_the_middle_of_an_upload(store: BlobStore, place: Place, tmp_path: Path) -> None:
+    elsewhere = locations.open_store(place.location, tmp_path / "another server").create()
+    cut = store.create()
+    for writer in (elsewhere, cut):
+        writer.write(bytes(LARGE))
+    wait_for_parts(place, 2)
+    store = place.open()  # the process has ended, and the next one starts; another server goes on
+    store.recover(nothing, nothing, [])
+    assert place.published() == [] and not place.leftovers()
+    assert place.unfinished() == (1 if place.tells_parts else 0)
+    elsewhere.finish()
+    assert read(store, elsewhere.id) == bytes(LARGE) if store.is_remote else elsewhere.size == LARGE
+
+
+def wait_for_parts(place: Place, count: int) -> None:
+    """Parts are sent behind the writer's back."""
+    for _ in range(200):
+        if not place.tells_parts or place.unfinished() == count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{place.unfinished()} uploads in parts instead of {count}")
 
 
 def test_what_is_no_blob_is_told_and_left_alone(store: BlobStore, place: Place) -> None:

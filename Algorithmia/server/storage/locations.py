@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import s3_parts
 from .base import BlobStore
 from .local import LocalBlobStore
 
@@ -79,6 +81,8 @@ def open_store(location: Location, state: Path) -> BlobStore:
         raise StorageProblem(f"--storage {location} needs the Python package obstore: {_EXTRA} [{problem}]") from None
     from .objects import ObjectBlobStore
 
+    if location.scheme == "s3":
+        return ObjectBlobStore(objects, root, partial(s3_parts.remove, location.bucket, location.prefix))
     return ObjectBlobStore(objects, root)
 
 

@@ -34,11 +34,17 @@ _TOGETHER = 1000
 
 
 class ObjectBlobStore:
-    """A `BlobStore` in `objects`, with what is unsettled in the directory `root`."""
+    """A `BlobStore` in `objects`, with what is unsettled in the directory `root`.
+
+    remove_parts  removes what is left of uploads to these paths that were cut short
+    """
 
     is_remote = True
 
-    def __init__(self, objects: ObjectStore, root: Path) -> None:
+    def __init__(
+        self, objects: ObjectStore, root: Path, remove_parts: Callable[[Sequence[str]], None] = lambda paths: None
+    ) -> None:
+        self._remove_parts = remove_parts
         self.unsettled = Notes(root / "unsettled")
         self._objects: Any = objects
         self._spool = LocalBlobStore(root)
@@ -117,9 +123,13 @@ class ObjectBlobStore:
                 self._spool.delete_staged(blob_id)
             elif not is_unfinished(blob_id):
                 self._spool.delete_staged(blob_id)
-        for blob_id in self.unsettled.all():
-            if not is_referenced(blob_id):
-                self._delete_many([blob_id])
+        unsettled = self.unsettled.all()
+        dropped = [blob_id for blob_id in unsettled if not is_referenced(blob_id)]
+        if dropped:
+            self._remove_parts([_key(blob_id) for blob_id in dropped])
+        for start in range(0, len(dropped), _TOGETHER):
+            self._delete_many(dropped[start : start + _TOGETHER])
+        for blob_id in unsettled:
             self.unsettled.discard(blob_id)
 
     def entries(self) -> Iterator[Entry]:
