@@ -42,7 +42,7 @@ LARGEST = 256 * 1024  # larger files gain nothing by company
 # Of one request: small enough that a few at a time are little memory, large enough that requests cost little.
 _MOST_BYTES = 2 * 1024 * 1024
 _MOST_FILES = 500
-_MOST_NAMES = 6000  # bytes of query, which proxies limit
+_MOST_NAMES = 3000  # bytes of query, which proxies limit, also where it comes back in the head of the answer
 _AT_ONCE = 4
 _FEWEST = 4  # of which it's worth asking whether they can go together
 
