@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import socket
 import stat
 from collections.abc import Callable
@@ -28,9 +27,11 @@ import msgspec
 
 from . import protocol
 from .base import Call, CallFailure, ContentType, InvalidInput, Result
+from .frames_results import check, failure_of, stacktrace_of
 from .launch import Launch
+from .output import DRAIN_READS
 from .protocol import HEADER
-from .worker import DRAIN_READS, LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
+from .worker import LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
 
 # How long a call may run before those that were sent after it are given to others.
 _PATIENCE = 0.01
@@ -39,20 +40,6 @@ _TICK = 0.001
 _MOST_READS = 64
 # A number: as the flags that they are, putting them together takes longer than all else that is done with a frame.
 _CUT_OFF = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
-
-
-class _Failure(msgspec.Struct):
-    """The error members that a worker sends."""
-
-    message: str
-    error_type: str = "AlgorithmError"
-    stacktrace: str | None = None
-
-
-_decode_failure = msgspec.json.Decoder(_Failure).decode
-_MOST_SURROGATES = 100_000  # what is looked at must not take long
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class _Sent:
@@ -151,7 +138,7 @@ class FramesWorker(Worker):
         assert self._ours is not None
         self._loop.add_reader(self._ours, self._receive)
         await self._answer(self._ask(), timeout, reason)
-        return self._take_output()
+        return self._output.take()
 
     def _hang_up(self) -> bool:
         # Both ends: the process finds the end of its socket.
@@ -296,9 +283,9 @@ class FramesWorker(Worker):
         """The process doesn't work on `sent` any more, which was at `stacktrace` when it was told."""
         self._end(sent)
         if sent.overrun is not None and not sent.pending.done():
-            self._read_output(DRAIN_READS)
+            self._output.read(DRAIN_READS)
             sent.overrun.stacktrace = stacktrace
-            sent.overrun.stdout = self._take_output()
+            sent.overrun.stdout = self._output.take()
             sent.fail(sent.overrun)
         self.retire()
 
@@ -362,17 +349,17 @@ class FramesWorker(Worker):
                 self._break("it answered what it wasn't asked")  # the algorithm got hold of the socket
             return
         if sent.is_told:
-            self._stopped(sent, _stacktrace(body) if kind == protocol.FAILED else None)
+            self._stopped(sent, stacktrace_of(body) if kind == protocol.FAILED else None)
             return
         if not 0 <= seconds <= sent.call.timeout + LAST_CHANCE:  # its own words, and counted for all
             seconds = self.running_for
         self._end(sent)
         stdout = ""
         if sent.call.wants_output and self._concurrency == 1:
-            self._read_output(DRAIN_READS)
-            stdout = self._take_output()
-        elif self._printed:
-            self._take_output()
+            self._output.read(DRAIN_READS)
+            stdout = self._output.take()
+        else:
+            self._output.drop()
         self._end_when_idle()
         pending = sent.pending
         if pending.done():
@@ -380,12 +367,12 @@ class FramesWorker(Worker):
         try:
             if kind == protocol.DONE:
                 kind_name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]
-                _check(kind_name, body)
+                check(kind_name, body)
                 pending.set_result(Result(kind_name, body, seconds, stdout))
             elif kind == protocol.INVALID:
                 pending.set_exception(InvalidInput(body.decode("utf-8", "replace")))
             else:
-                pending.set_exception(_failure(body, seconds, stdout))
+                pending.set_exception(failure_of(body, seconds, stdout))
         except RecursionError:
             message = "the result can't be passed on: it is nested too deeply"
             pending.set_exception(CallFailure(message, "AlgorithmError", None, seconds, stdout))
@@ -398,42 +385,11 @@ class FramesWorker(Worker):
         if pending is None or pending.done():
             self._break("it loaded a second time")
             return
-        self._read_output(DRAIN_READS)
+        self._output.read(DRAIN_READS)
         if kind == protocol.READY:
             pending.set_result(None)
             return
         try:
-            pending.set_exception(_failure(body, 0.0, self._take_output()))
+            pending.set_exception(failure_of(body, 0.0, self._output.take()))
         except msgspec.MsgspecError:
             self._break()
-
-
-def _check(content_type: ContentType, body: bytes) -> None:
-    """Look whether a result is what it says, since it goes into the answer as it is.
-
-    Raises MsgspecError, UnicodeDecodeError, RecursionError."""
-    if content_type == "binary":
-        return
-    try:
-        _check_json(body)
-    except msgspec.DecodeError:
-        if b"\\u" not in body:
-            raise
-        # Python's texts may hold half a surrogate pair, and its JSON then does too.
-        _check_json(_SURROGATE.sub(b"x", body.replace(rb"\\", b"x"), _MOST_SURROGATES))
-    if content_type == "text" and not body.startswith(b'"'):
-        raise msgspec.DecodeError("a text is a JSON string")
-    if not body.isascii():
-        str(body, "utf-8")
-
-
-def _stacktrace(body: bytes) -> str | None:
-    try:
-        return _decode_failure(body).stacktrace
-    except msgspec.MsgspecError:
-        return None
-
-
-def _failure(body: bytes, seconds: float, stdout: str) -> CallFailure:
-    failure = _decode_failure(body)
-    return CallFailure(failure.message, failure.error_type[:200], failure.stacktrace, seconds, stdout)

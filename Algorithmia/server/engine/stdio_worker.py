@@ -11,8 +11,9 @@ from contextlib import ExitStack
 
 from .base import Call, CallFailure, Result
 from .launch import Launch
+from .output import CHUNK, DRAIN_READS
 from .stdio_protocol import READY, ProtocolError, Value, parse_answer, request_line, too_large
-from .worker import CHUNK, DRAIN_READS, SLACK, Link, Worker
+from .worker import SLACK, Link, Worker
 
 # Pieces of an answer that are read before others get their turn.
 _READS = 4
@@ -34,6 +35,7 @@ class StdioWorker(Worker):
         self._is_loading = True
         self._tail = b""
         self._asked_at = 0.0
+        self._output.on_data = self._look_for_ready
         # Base64 is a third longer, and texts may be escaped.
         self._most = 2 * launch.max_result + SLACK
 
@@ -78,7 +80,7 @@ class StdioWorker(Worker):
         self._loop.add_reader(self._answer_fd, self._read_answer)
         await self._answer(pending, timeout, reason)
         self._is_loading = False
-        printed = self._take_output()
+        printed = self._output.take()
         before, found, _ = printed.partition(READY.decode())
         return before[: before.rfind("\n") + 1].removesuffix("\n") if found else printed
 
@@ -96,8 +98,7 @@ class StdioWorker(Worker):
 
     # -- getting ready ------------------------------------------------------------------------------------------
 
-    def _keep(self, data: bytes) -> None:
-        super()._keep(data)
+    def _look_for_ready(self, data: bytes) -> None:
         if self._is_loading and self._pending is not None and not self._pending.done():
             _, found, rest = (self._tail + data).partition(READY)
             if b"\n" in rest:  # the line's end too: it mustn't become the first call's output
@@ -149,7 +150,7 @@ class StdioWorker(Worker):
             if self._size > self._most:
                 self.kill()
                 message = too_large(self._size, self.launch.max_result)
-                self._settle_failure(CallFailure(message, "TooLargeError", None, self._duration(), self._take_output()))
+                self._settle_failure(CallFailure(message, "TooLargeError", None, self._duration(), self._output.take()))
                 return
             self._received.append(data)
             try:
@@ -163,8 +164,8 @@ class StdioWorker(Worker):
     def _on_answer(self, pending: asyncio.Future[Result]) -> None:
         data = b"".join(self._received)
         self._received, self._size, self._value = [], 0, Value()
-        self._read_output(DRAIN_READS)
-        duration, stdout = self._duration(), self._take_output()
+        self._output.read(DRAIN_READS)
+        duration, stdout = self._duration(), self._output.take()
         try:
             result = parse_answer(data, self.launch.max_result, duration, stdout)
         except CallFailure as failure:

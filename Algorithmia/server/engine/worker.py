@@ -27,15 +27,13 @@ from .base import Call, CallFailure, Result
 from .disposal import Disposal
 from .doorway import Doorway, port_of
 from .launch import Launch
+from .output import DRAIN_READS, Output
 from .process import Process
 
 log = logging.getLogger("algorithmia.engine")
 
 TIMED_OUT = "Failed to run algorithm - may have timed-out or hit out-of-memory error"
 
-CHUNK = 65536
-# More than a pipe holds: what a call printed before its answer is then read before the call ends.
-DRAIN_READS = 20
 GRACE = 3.0
 # How long a process has for ending what it was told to stop.
 LAST_CHANCE = 1.0
@@ -92,10 +90,7 @@ class Worker(ABC):
         self._pidfd = -1
         self._doorway: Doorway | None = None
         self._pending: asyncio.Future[Any] | None = None
-        self._output_fd = -1
-        self._output: list[bytes] = []
-        self._kept = 0
-        self._printed = 0
+        self._output = Output(launch.max_output)
         self._is_finished = False
 
     async def start(self, timeout: float) -> str:
@@ -111,7 +106,6 @@ class Worker(ABC):
             self._on_end(self)
             raise CallFailure(f"can't start the algorithm's process: {problem}", "SystemError") from None
         self.is_alive = True
-        self._loop.add_reader(self._output_fd, self._read_output)
         self._watch_exit()
         try:
             printed = await self._load(timeout, f"loading took longer than {timeout:g} s")
@@ -212,8 +206,8 @@ class Worker(ABC):
 
     def _begin(self) -> None:
         """A call begins: what was printed since the last one is nobody's."""
-        self._read_output()
-        stray = self._take_output()
+        self._output.read()
+        stray = self._output.take()
         if stray:
             log.debug("output between calls", extra={"project": str(self.launch.project), "output": stray[:2000]})
 
@@ -240,11 +234,11 @@ class Worker(ABC):
 
     def _overrun(self, reason: str, began: float) -> None:
         self.kill()
-        self._read_output(DRAIN_READS)
+        self._output.read(DRAIN_READS)
         self._settle_failure(self._timed_out(reason, self._loop.time() - began))
 
     def _timed_out(self, reason: str, seconds: float) -> CallFailure:
-        return CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError", None, seconds, self._take_output())
+        return CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError", None, seconds, self._output.take())
 
     def _settle_failure(self, failure: CallFailure) -> None:
         if self._pending is not None and not self._pending.done():
@@ -255,48 +249,8 @@ class Worker(ABC):
         """The process doesn't keep to the protocol: `what` it did, having `printed` this. It can't be used any more."""
         message = "the worker process broke the protocol" + (f": {what}" if what else "")
         self.kill()
-        self._read_output(DRAIN_READS)
-        self._settle_failure(CallFailure(message, "SystemError", None, 0.0, printed or self._take_output()))
-
-    # -- output -------------------------------------------------------------------------------------------------
-
-    def _read_output(self, reads: int = 1) -> None:
-        """Take up to `reads` pieces from the pipe; what is over the limit is counted and dropped."""
-        while reads and self._output_fd >= 0:
-            reads -= 1
-            try:
-                data = os.read(self._output_fd, CHUNK)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._close_output()
-                return
-            self._keep(data)
-
-    def _keep(self, data: bytes) -> None:
-        self._printed += len(data)
-        room = self.launch.max_output - self._kept
-        if room > 0:
-            self._output.append(data[:room])
-            self._kept += min(room, len(data))
-
-    def _take_output(self) -> str:
-        """What was captured since the last time, as text without its last line end."""
-        if not self._printed:
-            return ""
-        text = b"".join(self._output).decode("utf-8", "replace").removesuffix("\n")
-        if self._printed > self._kept:
-            text += f"\n[output truncated: the first {self._kept} of {self._printed} bytes are shown]"
-        self._output, self._kept, self._printed = [], 0, 0
-        return text
-
-    def _close_output(self) -> None:
-        if self._output_fd >= 0:
-            self._loop.remove_reader(self._output_fd)
-            os.close(self._output_fd)
-            self._output_fd = -1
+        self._output.read(DRAIN_READS)
+        self._settle_failure(CallFailure(message, "SystemError", None, 0.0, printed or self._output.take()))
 
     # -- the process --------------------------------------------------------------------------------------------
 
@@ -323,7 +277,7 @@ class Worker(ABC):
             confinement = replace(launch.confinement, descriptors=descriptors, listening=listening)
             self._process = launch.sandbox.start(command, confinement, link.stdin, writing, writing)
             for_us.pop_all()
-        self._output_fd = reading
+        self._output.open(reading)
         if doorway is not None:
             doorway.open()
             self._doorway = doorway
@@ -366,16 +320,16 @@ class Worker(ABC):
         if self._doorway is not None:
             self._doorway.close()
         self._close_link()
-        self._read_output(DRAIN_READS)
+        self._output.read(DRAIN_READS)
         self._settle_failure(self._exit_failure())
-        self._close_output()
+        self._output.close()
         self._remove_directory()
         self._on_end(self)
 
     def _exit_failure(self) -> CallFailure:
         """What to tell the caller of a process that has ended by itself, or because it used too much."""
         assert self._process is not None
-        status, stdout = self.launch.sandbox.status(self._process.returncode), self._take_output()
+        status, stdout = self.launch.sandbox.status(self._process.returncode), self._output.take()
         why = self._process.why() if -status == signal.SIGKILL else ""
         if not why:
             return exit_failure(status, stdout)
