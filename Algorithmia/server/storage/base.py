@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 _BLOB_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -22,8 +21,7 @@ def checked(blob_id: str) -> str:
     return blob_id
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What a store holds under one name: an id, or the path of something that is no blob.
 
     modified_at  seconds since the epoch

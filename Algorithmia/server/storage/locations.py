@@ -9,13 +9,11 @@ import os
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import s3_parts
 from .base import BlobStore
 from .local import LocalBlobStore
 
@@ -24,9 +22,9 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 _EXTRA = 'pip install "algorithmia[object-storage]"'
-_URL = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]{1,221})(?:/(.*))?", re.IGNORECASE)
-_PREFIX = re.compile(r"[\w.=+@-]+(?:/[\w.=+@-]+)*", re.ASCII)
-_SHARD = re.compile(r"[0-9a-f]{2}")
+# Compiled on use: most platforms never ask.
+_URL = r"(s3|gs|az)://([a-zA-Z0-9][a-zA-Z0-9._-]{1,221})(?:/(.*))?"
+_PREFIX = r"[a-zA-Z0-9_.=+@-]+(?:/[a-zA-Z0-9_.=+@-]+)*"
 # While it starts, somebody waits for the message; later, a store that is away for a moment fails no request.
 _AT_START = timedelta(seconds=10)
 _LATER = timedelta(seconds=60)
@@ -36,8 +34,7 @@ class StorageProblem(Exception):
     """File contents can't be kept where the operator says; the message names the place and the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """A place for file contents: `scheme` is ``local``, ``s3``, ``gs`` or ``az``; `bucket` is a container there."""
 
     scheme: str = LOCAL
@@ -54,10 +51,10 @@ def parse(text: str) -> Location:
     """What `text` names. Raises StorageProblem."""
     if text.strip().lower() in ("", LOCAL):
         return Location()
-    found = _URL.fullmatch(text.strip())
+    found = re.fullmatch(_URL, text.strip())
     prefix = (found[3] or "").strip("/") if found else ""
     # Neither keys nor options: this is seen in lists of processes.
-    if found is None or (prefix and not _PREFIX.fullmatch(prefix)) or {".", ".."} & set(prefix.split("/")):
+    if found is None or (prefix and not re.fullmatch(_PREFIX, prefix)) or {".", ".."} & set(prefix.split("/")):
         shown = re.sub(r"//[^/]*@", "//...@", text.partition("?")[0])
         raise StorageProblem(
             f"--storage {shown} is not valid: it takes local, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
@@ -82,6 +79,8 @@ def open_store(location: Location, state: Path) -> BlobStore:
     from .objects import ObjectBlobStore
 
     if location.scheme == "s3":
+        from . import s3_parts
+
         return ObjectBlobStore(objects, root, partial(s3_parts.remove, location.bucket, location.prefix))
     return ObjectBlobStore(objects, root)
 
@@ -94,7 +93,7 @@ def remembered(state: Path) -> Location | None:
         pass
     try:
         # From before it was remembered: whatever there is, is here.
-        return Location() if any(_SHARD.fullmatch(name) for name in os.listdir(state / "blobs")) else None
+        return Location() if any(len(name) == 2 for name in os.listdir(state / "blobs")) else None
     except FileNotFoundError:
         return None
 
