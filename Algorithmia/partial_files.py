@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MAX_AGE = 7 * 24 * 3600.0
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _KEY = re.compile(r"[0-9a-f]{16}(\.gaps)?\Z")
-kept = set()  # type: Set[str]  # targets of those that this process has left for the next one
+unfinished = set()  # type: Set[str]  # those of this process that the next one can go on with, as it stands
 
 
 class Part(object):
@@ -56,6 +56,9 @@ class Part(object):
         self._writing = threading.Lock()
         self._ended = False
         self._frontier = None  # type: Any
+        self._is_kept = False
+        if self.path == self._kept:
+            unfinished.add(self._kept)
 
     def _creation_mode(self):
         # type: () -> int
@@ -131,7 +134,6 @@ class Part(object):
             os.chmod(self.path, self._mode)
         replace_file(self.path, self._target)
         self._close()
-        kept.discard(self._target)
 
     def keep(self):
         # type: () -> bool
@@ -148,8 +150,8 @@ class Part(object):
         if self._frontier is not None:
             os.ftruncate(self.handle, size)
             replace_file(self.path, self._kept)
+        self._is_kept = True
         self._close()
-        kept.add(self._target)
         return True
 
     def remove(self):
@@ -166,6 +168,8 @@ class Part(object):
     def _close(self):
         # type: () -> None
         local_files.forget(self.path)
+        if not self._is_kept:
+            unfinished.discard(self._kept)
         handle, self.handle = self.handle, -1
         if handle >= 0:
             os.close(handle)

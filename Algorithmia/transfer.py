@@ -41,7 +41,7 @@ def is_to_be_continued():
     """Whether this process has left something that a later call for the same files goes on with."""
     from . import partial_files, upload_notes
 
-    return bool(partial_files.kept or upload_notes.kept)
+    return bool(partial_files.unfinished or upload_notes.unfinished)
 
 
 def upload(client, local_path, uri, progress=None):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .datafile import DataFile  # noqa: F401
 
-kept = set()  # type: Set[str]  # notes that this process has written and not removed
+unfinished = set()  # type: Set[str]  # notes that this process has written and not removed
 _MAX_AGE = 3 * 24 * 3600.0  # longer than platforms keep what they have
 
 
@@ -64,7 +64,7 @@ class Note(object):
             with os.fdopen(handle, "wb") as note:
                 note.write(to_bytes(json.dumps(dict(self._about, upload=upload))))
             replace_file(temporary, self._path)
-            kept.add(self._path)
+            unfinished.add(self._path)
             self._sweep()
         except (OSError, IOError):
             pass
@@ -72,7 +72,7 @@ class Note(object):
     def remove(self):
         # type: () -> None
         """Forget it."""
-        kept.discard(self._path)
+        unfinished.discard(self._path)
         _unlink(self._path)
 
     def _sweep(self):

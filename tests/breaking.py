@@ -9,6 +9,7 @@ class BreakingWay(object):
     up, down  after so many bytes in that direction a connection is broken; each limit is used once
     flip      as `up`: there a bit is turned on its way to the platform
     refuse    whether connections are refused (closed at once)
+    stall     {"up" or "down": bytes} after which nothing passes any more; `stalled` is set then
 
     heads     the first line of every request that began where a connection's data did, so of most of them
     """
@@ -18,6 +19,9 @@ class BreakingWay(object):
         self._target = host, int(port)
         self.up, self.down, self.flip = list(up), list(down), list(flip)
         self.refuse = False
+        self.stall = {}
+        self.stalled = threading.Event()
+        self._ended = threading.Event()
         self.heads = []
         self._passed = {"up": 0, "down": 0}
         self._lock = threading.Lock()
@@ -34,6 +38,7 @@ class BreakingWay(object):
         return self
 
     def __exit__(self, *exc_info):
+        self._ended.set()
         for opened in [self._listener] + self._open:
             _end(opened)
 
@@ -74,6 +79,10 @@ class BreakingWay(object):
                     if is_last:
                         data = data[: limits.pop(0) - before]
                         self._passed[direction] = 0
+                if self._passed[direction] > self.stall.get(direction, 1 << 60):
+                    self.stalled.set()
+                    self._ended.wait(60)
+                    break
                 target.sendall(data)
                 if is_last:
                     break

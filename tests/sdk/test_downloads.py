@@ -173,13 +173,11 @@ def test_a_damaged_part_is_found_in_the_end(item, target, through):
 def test_a_file_that_is_replaced_meanwhile(item, target, through):
     way, client = through()
 
-    def replace(count):
-        if not replaced:
-            replaced.append(item.put(CONTENT[::-1]))
+    def replace(size):
+        item.put(CONTENT[::-1])
 
-    replaced = []
     with pytest.raises(errors.UnreachableError, match="replaced"):
-        transfer.download(client, item.uri, str(target), replace, connections=2)
+        transfer.download(client, item.uri, str(target), expect=replace, connections=2)
     assert target.dirpath().listdir() == []
 
 
