@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 import threading
 import uuid
 from collections.abc import Callable
@@ -99,6 +101,41 @@ def test_files_and_folders_that_race_for_a_name(me: Caller) -> None:
         for thread in threads:
             thread.join()
         assert sorted(statuses.values()) == [200, 409, 409]
+
+
+def archive(*names: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as target:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            target.addfile(member, io.BytesIO(b"y"))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("names", "obstacle"),
+    [
+        (["a", "a-"], "a is a folder"),
+        (["a", "a/c"], "a is a f"),
+        (["x", "x.txt", "x/y"], "x is a file"),
+        (["plain/f", "q"], "plain is a file"),
+        (["A", "a", "z"], "a is a folder"),
+        (["a-", "a0", "a/c", "q/r/s", "q/r0"], ""),
+    ],
+)
+def test_archives_keep_to_that(site: Site, me: Caller, names: list[str], obstacle: str) -> None:
+    directory = me.collection()
+    me.put(f"{directory}/a/b", b"x")
+    me.put(f"{directory}/plain", b"x")
+    for order in (names, names[::-1]):
+        answer = me.send("POST", directory, archive(*order), {"Content-Type": "application/x-tar"})
+        if obstacle:
+            assert (answer.status, obstacle in answer.message) == (409, True), answer
+            assert keys(me.get(directory).json) == ["a/", "plain"]
+        else:
+            assert answer.json == {"result": {"stored": len(names)}}
+            assert keys(me.get(directory).json) == ["a-", "a/", "a0", "plain", "q/"]
 
 
 # In the order of their bytes, with the slash that a folder has: it is behind "-" and ".", and before "0".

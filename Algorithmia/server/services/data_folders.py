@@ -146,7 +146,9 @@ def all_in_the_way(connection: sa.Connection, collection_id: str, names: Sequenc
                 found[name] = _file_there(file)
     # Names that are stored together are neighbours mostly: what is between the first and the last tells of all of them.
     ordered = sorted(names)
-    values = {"collection": collection_id, "start": ordered[0], "end": ordered[-1] + _BEHIND_SLASH, "limit": _MANY}
+    # Not that of the last name: what is in a folder "a" is behind "a-".
+    end = max(name + _BEHIND_SLASH for name in names)
+    values = {"collection": collection_id, "start": ordered[0], "end": end, "limit": _MANY}
     between = [row.name for row in connection.execute(_STRETCH, values)]
     neighbours = sorted(wanted.union(between))
     for name in ordered:
