@@ -232,7 +232,8 @@ def from_response(status, headers, body, family=OTHER, subject=None):
     if hint and hint not in message and not (status == 401 and "algo auth" in message):
         message = u"%s. %s" % (to_text(message).rstrip("."), hint)
     kind = class_for(status, family)
-    if status == 400 and get("Repr-Digest"):  # that of what arrived, which is not what was announced
+    # The digest is that of what arrived, which is not what was announced.
+    if status == 400 and (get("Repr-Digest") or (family == DATA and body.strip() == _UNREADABLE)):
         kind = CorruptedTransferError
     problem = kind(
         message, status=status, request_id=get("X-Request-Id") or error.get("id"), code=error.get("code")
@@ -244,6 +245,9 @@ def from_response(status, headers, body, family=OTHER, subject=None):
         problem.retry_after = _seconds(get("Retry-After"))
     return problem
 
+
+# What the platform says of bytes that are no request: what was sent on this connection is not what has come.
+_UNREADABLE = b"Invalid HTTP request received."
 
 _HINTS = {
     401: u"Check the API key, or run 'algo auth'",

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import harness
 from benchmarks.server import Server
 
-from .proxy import DOWN, UP, Fault, Proxy
+from .proxy import DOWN, DUPLICATE, FLIP, UP, Fault, Proxy
 
 LIMIT = 150.0
 _TICK = 0.02
@@ -43,6 +43,11 @@ class Outcome:
     @property
     def succeeded(self) -> bool:
         return self.status == 0
+
+    @property
+    def is_damaged(self) -> bool:
+        """What arrived may not be what was sent."""
+        return any(fault.kind in (FLIP, DUPLICATE) for fault in self.faults)
 
     @property
     def is_honest(self) -> bool:

@@ -38,6 +38,8 @@ _KILL_CLIENT, _KILL_SERVER = "kill -9 of the client", "kill -9 of the server"
 _WEIGHTS = {_KILL_CLIENT: 5, _KILL_SERVER: 5, DROP: 4, TRUNCATE: 4, STALL: 2, DUPLICATE: 4, FLIP: 6, "none": 2}
 # What a download of a small file is called while it is written.
 _DISCARDED = re.compile(r"\.[0-9a-f]{32}\.part$")
+# Uploads of this size must not begin again.
+_LARGE = 32_000_000
 _HEAD = 700  # bytes of a request or an answer that are no content, more or less
 # How long the platform waits for what a damaged head has announced and nobody sends.
 _SERVER_PATIENCE = "3"
@@ -92,8 +94,7 @@ class _Torture:
         kind = self._chance.random()
         way = self._chance.choice((UP, DOWN))
         tool = "sdk" if self._chance.random() < 0.3 else "algo"
-        self._label = f"round {number}, {tool} {way}"
-        self._report.counts[f"transfers: {tool} {way}"] += 1
+        self._label = f"round {number}"
         try:
             self._transfer(kind, way, tool)
         except (RuntimeError, OSError) as problem:
@@ -103,27 +104,30 @@ class _Torture:
         # What is downloaded must be there first.
         if kind < 0.3:
             collection = self._chance.choice(list(self._trees))
-            self._label += f" of {collection}"
             self._tree(tool, way if self._remote.tree(collection) else UP, collection)
         else:
             name = self._chance.choice(self._names)
-            self._label += f" of {name}"
             if way == UP or self._contents[name] is None:
                 self._upload(tool, name)
             else:
                 self._download(tool, name)
+
+    def _begin(self, tool: str, way: str, what: str) -> None:
+        self._label += f", {tool} {way} of {what}"
+        self._report.counts[f"transfers: {tool} {way}"] += 1
 
     # -- one file -------------------------------------------------------------------------------------------------
 
     def _upload(self, tool: str, name: str) -> None:
         local, path = self._here / "up" / name, f"{_COLLECTION}/{name}"
         old, new = self._contents[name], write_random(local, random_size(self._chance, self._largest), self._chance)
-        self._label += f" ({new.size} bytes)"
+        self._begin(tool, UP, f"{name} ({new.size} bytes)")
         command = copy_command(tool, UP, local, f"data://.my/{path}", is_tree=False)
         first = self._attempt(command, self._faults(UP, new.size))
-        self._judge(first, self._remote.read(path), old, new)
+        found = self._remote.read(path)
+        self._judge(first, found, old, new)
         if not first.succeeded:
-            again = self._again(command, first, new.size, UP)
+            again = self._again(command, first, new.size, UP, found == new)
             self._judge(again, self._remote.read(path), new, new)
         self._contents[name] = self._remote.read(path)
         self._expect_here(local.parent, {name: new})
@@ -133,44 +137,48 @@ class _Torture:
         directory = self._here / "down"
         local, there = directory / name, self._contents[name]
         assert there is not None
-        self._label += f" ({there.size} bytes)"
+        self._begin(tool, DOWN, f"{name} ({there.size} bytes)")
         directory.mkdir(exist_ok=True)
         old = write_random(local, 1000, self._chance) if self._chance.random() < 0.5 else None
         command = copy_command(tool, DOWN, local, f"data://.my/{_COLLECTION}/{name}", is_tree=False)
         first = self._attempt(command, self._faults(DOWN, there.size))
-        self._judge(first, Content.of_file(local), old, there)
+        found = Content.of_file(local)
+        self._judge(first, found, old, there)
         if not first.succeeded:
-            again = self._again(command, first, there.size, DOWN)
+            again = self._again(command, first, there.size, DOWN, found == there)
             self._judge(again, Content.of_file(local), there, there)
         self._expect_here(directory, {name: there})
         local.unlink(missing_ok=True)
 
-    def _again(self, command: list[str], first: Outcome, size: int, way: str) -> Outcome:
-        """The same over a clean connection, counting what it moves."""
+    def _again(self, command: list[str], first: Outcome, size: int, way: str, is_there: bool) -> Outcome:
+        """The same over a clean connection, counting what it moves. `is_there`: the first had got so far."""
         self._age_parts()
         again = self._attempt(command, ())
         if not again.succeeded:
             self._violated(f"the second, undisturbed attempt failed: {again.output[-600:]}")
         before, moved = (first.sent, again.sent) if way == UP else (first.received, again.received)
-        self._report.counts[f"interrupted {way}loads, ended by a second run"] += 1
+        counts = self._report.counts
+        counts[f"interrupted {way}loads, ended by a second run"] += 1
         if moved < size:
-            self._report.counts[f"of them resumed {way}: did not move again what had arrived"] += 1
-            self._report.counts[f"MB saved by resuming {way}"] += (size - moved) // 1_000_000
-        elif before > size // 2 and size > 32_000_000:
-            self._report.counts[f"of them large, more than half of it moved before, and moved again {way}"] += 1
+            counts[f"interrupted {way}loads that went on where they had stopped"] += 1
+            counts[f"MB that {way}loads did not move again"] += (size - moved) // 1_000_000
+        elif size > _LARGE and before > size // 2 and not is_there and not first.is_damaged:
+            counts[f"large interrupted {way}loads that began again"] += 1
+            if way == UP:
+                self._violated(f"of {size} bytes {before} had been sent, and {moved} were sent again")
         return again
 
     # -- trees of files -------------------------------------------------------------------------------------------
 
     def _tree(self, tool: str, way: str, collection: str) -> None:
-        self._report.counts[f"of them trees {way}"] += 1
+        self._report.counts[f"transfers of trees {way}"] += 1
         local = self._here / "trees" / collection
         there = self._remote.tree(collection)
         chosen = self._chance.sample(self._trees[collection], self._chance.randint(1, 30))
         here = write_tree(local, chosen, self._chance, max(1000, self._largest // 50))
         goal = here if way == UP else there
         size = sum(content.size for content in goal.values())
-        self._label += f" ({len(goal)} files, {size} bytes)"
+        self._begin(tool, way, f"{collection} ({len(goal)} files, {size} bytes)")
         if tool == "sdk":
             command = copy_command(tool, way, local, f"data://.my/{collection}", is_tree=True)
         elif way == UP:

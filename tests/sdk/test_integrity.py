@@ -276,6 +276,18 @@ def test_a_request_for_another_file_than_was_meant(collection, server):
     assert item.getString() == "meant"
 
 
+def test_a_request_that_arrives_as_none_is_sent_again(server, tmpdir):
+    refused = answer(body=b"Invalid HTTP request received.", status="400 Bad Request", headers=["Connection: close"])
+    stored = answer({"result": "data://.my/c/f"})
+    tmpdir.join("f").write("content")
+    with WireServer(refused, stored) as platform:
+        Algorithmia.client("simKEY", platform.address).file("data://.my/c/f").upload(str(tmpdir.join("f")))
+    assert [request.body for request in platform.requests] == [b"content"] * 2
+    with WireServer(refused, answer(body=b"content")) as platform:
+        Algorithmia.client("simKEY", platform.address).file("data://.my/c/f").download(str(tmpdir.join("g")))
+    assert tmpdir.join("g").read() == "content"
+
+
 def test_a_damaged_listing_is_fetched_again(collection, server):
     collection.file("name").put("x")
     whole = Algorithmia.client(server.key, server.address).request("GET", collection.url)
