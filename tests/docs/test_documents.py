@@ -99,7 +99,8 @@ def test_bash_blocks(page, home, server, tmpdir):
             environment = dict(home, KEY=server.key, API=server.address)
             output, status = shell("set -e\n" + code.replace("curl -s", "curl -sS --fail"), environment, tmpdir)
             assert status == 0, output
-            assert '"Hello HAL 9000"' in output and '"error"' not in output
+            assert '"result"' in output and '"error"' not in output
+            assert "demo/Hello" not in code or '"Hello HAL 9000"' in output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[os.path.relpath(page, ROOT) for page in PAGES])
