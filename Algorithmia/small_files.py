@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .client import Client  # noqa: F401
     from .parallel import Crew  # noqa: F401
 
+    _Item = Tuple[Any, Any]  # a job, and the `Small` that it moves, or None
     _Together = Callable[[List[Any]], List[Optional[int]]]
     _Outcomes = Generator[Tuple[Any, Any, Optional[Exception]], None, None]
 
@@ -92,18 +93,18 @@ class Company(object):
         """
 
         def do(group):
-            # type: (List[Any]) -> List[Any]
+            # type: (List[_Item]) -> List[Any]
             if len(group) == 1:
-                return [alone(group[0])]
+                return [alone(group[0][0])]
             crew.check()
             with self._turns:
-                return together([describe(job) for job in group])
+                return together([file for _, file in group])
 
         left = []  # type: List[Any]
         for group, results, error in crew.run(self._groups(jobs, describe), do):
             if error is not None and len(group) > 1 and _is_its_own(error):
                 results, error = [None] * len(group), None
-            for index, job in enumerate(group):
+            for index, (job, _) in enumerate(group):
                 if error is None and results[index] is None and len(group) > 1:
                     left.append(job)
                 else:
@@ -112,28 +113,28 @@ class Company(object):
             yield outcome
 
     def _groups(self, jobs, describe):
-        # type: (Sequence[Any], Callable[[Any], Optional[Small]]) -> List[List[Any]]
+        # type: (Sequence[Any], Callable[[Any], Optional[Small]]) -> List[List[_Item]]
         """`jobs` in groups, each of which can go with one request; those that go alone are groups of one."""
         groups, open_groups = [], {}  # type: ignore[var-annotated]
         for job in jobs:
             file = describe(job)
             if file is None:
-                groups.append([job])
+                groups.append([(job, None)])
                 continue
             group = open_groups.get(file.collection)
             if group is None or not group.has_room(file):
                 group = open_groups[file.collection] = _Group()
-                groups.append(group.jobs)  # where its first job is: so what comes first goes first
+                groups.append(group.items)  # where its first job is: so what comes first goes first
             group.add(job, file)
-        return [part for group in groups for part in self._as_offered(group, describe)]
+        return [part for group in groups for part in self._as_offered(group)]
 
-    def _as_offered(self, group, describe):
-        # type: (List[Any], Callable[[Any], Optional[Small]]) -> List[List[Any]]
+    def _as_offered(self, group):
+        # type: (List[_Item]) -> List[List[_Item]]
         """`group` as it is, where the platform takes archives; else each of its jobs alone."""
-        file = describe(group[0])
+        file = group[0][1]
         if file is not None and len(group) >= _FEWEST and self._offers(file.collection):
             return [group]
-        return [[job] for job in group]
+        return [[item] for item in group]
 
     def send(self, files, progress):
         # type: (List[Small], Callable[[int], object]) -> List[Optional[int]]
@@ -244,21 +245,21 @@ class _Group(object):
 
     def __init__(self):
         # type: () -> None
-        self.jobs = []  # type: List[Any]
+        self.items = []  # type: List[_Item]
         self._bytes = 0
         self._names = 0
 
     def has_room(self, file):
         # type: (Small) -> bool
         return (
-            len(self.jobs) < _MOST_FILES
+            len(self.items) < _MOST_FILES
             and self._bytes + file.size <= _MOST_BYTES
             and self._names + len(file.quoted) <= _MOST_NAMES
         )
 
     def add(self, job, file):
         # type: (Any, Small) -> None
-        self.jobs.append(job)
+        self.items.append((job, file))
         self._bytes += file.size
         self._names += len(file.quoted) + len("file=&")
 

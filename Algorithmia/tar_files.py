@@ -19,6 +19,11 @@ _MAX_EXTENSION = 64 * 1024  # of names and the like, for one file
 _ZEROS = b"\0" * BLOCK
 _OCTAL = re.compile(br"[\0 ]*([0-7]+)[\0 ]*\Z")
 _NUMBER = re.compile(u"[0-9]{1,18}\\Z")
+# What is the same in all headers of plain names: before size, time and checksum, and behind them.
+_RIGHTS = b"0000644\0" + b"0000000\0" * 2
+_REST = (b"0" + b"\0" * 100 + b"ustar\0" + b"00").ljust(BLOCK - 156, b"\0")
+_MOST_OCTAL = 8**11 - 1
+_PLAIN = re.compile(u"[ -~]+\\Z")
 _FILE, _DIRECTORY, _POSIX, _POSIX_GLOBAL, _GNU_NAME = b"0", b"5", b"x", b"g", b"L"
 _KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a named pipe",
           b"S": "a sparse file"}
@@ -84,6 +89,11 @@ def read(archive, most):
 def header(name, size, seconds):
     # type: (Text, int, int) -> bytes
     """What precedes the content of a file in an archive. Raises UnicodeError for a name that isn't text."""
+    if size <= _MOST_OCTAL and 0 <= seconds <= _MOST_OCTAL and len(name) <= 100 and _PLAIN.match(name):
+        # The usual case. The library takes ten times as long, a quarter of what sending a small file costs.
+        title, numbers = name.encode("ascii"), b"%011o\0%011o\0" % (size, seconds)
+        checksum = b"%06o\0 " % (_PLAIN_SUM + _sum(title) + _sum(numbers))
+        return b"".join((title, _ZEROS[: 100 - len(title)], _RIGHTS, numbers, checksum, _REST))
     import tarfile
 
     info = tarfile.TarInfo(native(name))
@@ -167,3 +177,6 @@ def _sum(data):
 def _shown(name):
     # type: (Text) -> str
     return repr(native(name[:200]))
+
+
+_PLAIN_SUM = _sum(_RIGHTS) + _sum(_REST) + 8 * 32
