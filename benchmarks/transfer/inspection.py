@@ -19,7 +19,8 @@ from .contents import Content, Contents
 
 _PIECE = 1024 * 1024
 _TIMEOUT = 60.0
-_SWEEP_LIMIT = 30.0
+# The first sweep is a minute after the start.
+_SWEEP_LIMIT = 100.0
 _LOOKS = 10
 
 
