@@ -357,3 +357,21 @@ def test_what_is_too_old_goes(tmp_path: Path) -> None:
         assert connection.execute(sa.select(schema.uploads.c.id)).scalars().all() == ["new"]
     assert resumable_uploads.expire_uploads(data.stores) == 0
     database.close()
+
+
+def test_what_has_been_begun_counts_for_the_quota(server: Any, new_account: Any) -> None:
+    me = new_account()
+    user = f"/v1/users/{me.name}"
+    Site(server.address, server.admin_key)("PUT", user, b'{"quota_bytes": 1000}', Content_Type="application/json")
+    site, path = Site(server.address, me.key), "/v1/data/.my/c/f"
+    server.client(me.key).dir("data://.my/c").create()
+    assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="1001").status == 413
+    announced, unknown = site.begin(path, 600), site.begin(path)
+    assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="401").status == 413
+    assert site.append(unknown, 0, b"x" * 400).status == 204
+    assert site.append(unknown, 400, b"x").status == 413 and site.offset(unknown) == 400
+    assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="1").status == 413
+    assert site.append(announced, 0, b"x" * 600, complete=True).status == 200
+    assert site.append(unknown, 400, b"x").status == 204  # which would replace those 600
+    assert site("DELETE", unknown).status == 204
+    site.begin(path, 1000)

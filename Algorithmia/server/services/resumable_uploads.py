@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -26,11 +25,13 @@ from ..errors import BadRequest, Conflict, NotFound, TooManyRequests
 from ..identity import Identity
 from ..storage.base import BlobWriter
 from ..turns import Takeovers
-from . import data_paths
+from . import data_paths, data_records
 from .content_types import ContentType
+from .data_access import require_own
 from .data_uploads import Stored, Stores, Upload, UploadRequest, disk_errors
 from .digests import CorruptedContent, Digest, Hasher
 from .preconditions import Conditions
+from .quotas import Usage, exceeded
 
 log = logging.getLogger("algorithmia.storage")
 
@@ -44,7 +45,7 @@ _PIECE = 1024 * 1024
 _REMEMBERED = 256
 # Threads that read what has come already; commits read for themselves if need be.
 _READERS = threading.BoundedSemaphore(2)
-_BATCH = 100
+_BATCH = MAX_UNFINISHED
 
 _uploads = schema.uploads
 
@@ -183,8 +184,26 @@ class ResumableUpload(Upload):
             _remove(self._stores, [self.row])
 
     def _begin_blob(self) -> BlobWriter:
+        self._check_quota(self._request.size or 0)
         blobs = self._stores.blobs
         return blobs.create(resumable=True) if self.row is None else blobs.resume(self.row.blob_id)
+
+    def _check_quota(self, size: int) -> None:
+        # Nobody may fill the disk with uploads that are never completed: what has been begun counts as if it were.
+        target = self._request.target
+        with self._stores.database.read() as connection:
+            account_id = require_own(self._place, target)
+            usage = self._stores.quotas.usage(connection, account_id)
+            if not usage.quota:
+                return
+            _, existing = data_records.locate(connection, self._place, target.file)
+            rows = _rows(connection, _uploads.c.account_id == account_id)
+        begun = sum(_size(self._stores, row) for row in rows if self.row is None or row.id != self.row.id)
+        usage = Usage(usage.used + begun, usage.quota)
+        self._replaces = existing.size if existing else 0
+        self._room = usage.room_for(self._replaces)
+        if self._room is not None and size > self._room:
+            raise exceeded(usage, target.uri)
 
     def _settle(self, connection: sa.Connection) -> None:
         row = self.row
@@ -334,12 +353,11 @@ class ResumableUploads:
 
     def find(self, identity: Identity, upload_id: str) -> Unfinished:
         """The upload. Raises NotFound, also for one of another account."""
-        statement = _select().where(_uploads.c.id == upload_id, _uploads.c.account_id == identity.account.id)
         with self._stores.database.read() as connection:
-            found = connection.execute(statement).first()
-        if found is None:
+            found = _rows(connection, _uploads.c.id == upload_id, _uploads.c.account_id == identity.account.id)
+        if not found:
             raise _not_found(upload_id)
-        return Unfinished(*found)
+        return found[0]
 
     def _resumed(self, row: Unfinished) -> BlobWriter:
         try:
@@ -377,16 +395,28 @@ def expire_uploads(stores: Stores) -> int:
     expired = 0
     while True:
         with stores.database.read() as connection:
-            statement = _select().where(_uploads.c.touched_at < before).limit(_BATCH)
-            rows = [Unfinished(*row) for row in connection.execute(statement)]
+            rows = _rows(connection, _uploads.c.touched_at < before)
         if not rows:
             return expired
         _remove(stores, rows)
         expired += len(rows)
 
 
-def _select() -> sa.Select[Any]:
-    return sa.select(*(_uploads.c[name] for name in Unfinished.__dataclass_fields__))
+def _rows(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Unfinished]:
+    columns = [_uploads.c[name] for name in Unfinished.__dataclass_fields__]
+    return [Unfinished(*row) for row in connection.execute(sa.select(*columns).where(*conditions).limit(_BATCH))]
+
+
+def _size(stores: Stores, row: Unfinished) -> int:
+    """How large the upload will be, or is by now."""
+    if row.size is not None:
+        return row.size
+    try:
+        writer = stores.blobs.resume(row.blob_id)
+    except FileNotFoundError:
+        return 0
+    writer.suspend()
+    return writer.size
 
 
 def _remove(stores: Stores, rows: list[Unfinished]) -> None:
