@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,21 +71,59 @@ def test_files_come_and_go(platform: Server, moto: Any) -> None:
         directory.file("small").getBytes()
 
 
+def test_trees_come_and_go(platform: Server, moto: Any, tmp_path: Path) -> None:
+    """Small files in archives, the large one in an upload that could be resumed, all of them in the bucket."""
+    contents = {f"folder/{number}": os.urandom(2000) for number in range(40)}
+    contents |= {"large": os.urandom(LARGE), "empty": b""}
+    (tmp_path / "tree" / "folder").mkdir(parents=True)
+    for name, content in contents.items():
+        (tmp_path / "tree" / name).write_bytes(content)
+    directory = platform.client().dir("data://.my/trees")
+    directory.create()
+    directory.upload(str(tmp_path / "tree"))
+    assert len(stored(moto)) == len(contents) and moto.unfinished() == 0
+    directory.download(str(tmp_path / "back"))
+    files = [path for path in (tmp_path / "back").rglob("*") if path.is_file()]
+    assert {str(path.relative_to(tmp_path / "back")): path.read_bytes() for path in files} == contents
+    directory.delete(force=True)
+    assert stored(moto) == []
+
+
 def test_killed_platform_leaves_nothing_behind(moto: Any, tmp_path: Path) -> None:
     platform = start(moto, tmp_path, "killed")
     directory = platform.client().dir("data://.my/kept")
     directory.create()
     directory.file("a").put(b"before")
-    platform.kill()
-    # As if it had ended between the object's end and the row's beginning.
+    with half_an_upload(platform, "/v1/data/.my/kept/b"):
+        wait_for_parts(moto)
+        platform.kill()
+    # And as if it had ended between the object's end and the row's beginning, too.
     moto.put("bucket/killed/00/" + "0" * 32, b"nobody's")
     (tmp_path / "platform" / "blobs" / "unsettled" / ("0" * 32)).touch()
     platform = start(moto, tmp_path, "killed")
     try:
-        assert len(stored(moto, "killed")) == 1
-        assert platform.client().file("data://.my/kept/a").getString() == "before"
+        assert len(stored(moto, "killed")) == 1 and moto.unfinished() == 0
+        assert os.listdir(tmp_path / "platform" / "blobs" / "unsettled") == []
+        kept = platform.client().dir("data://.my/kept")
+        assert {file.getName(): file.getString() for file in kept.files()} == {"a": "before"}
     finally:
         platform.stop()
+
+
+def half_an_upload(platform: Server, path: str) -> socket.socket:
+    host, _, port = platform.address.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), 30)
+    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Simple {platform.key}\r\n"
+    connection.sendall(f"{head}Content-Length: {2 * LARGE}\r\n\r\n".encode() + bytes(LARGE))
+    return connection
+
+
+def wait_for_parts(moto: Any) -> None:
+    for _ in range(400):
+        if moto.unfinished():
+            return
+        time.sleep(0.05)
+    raise AssertionError("nothing of the upload has reached the store")
 
 
 def test_platform_is_not_started_without_its_files(moto: Any, tmp_path: Path) -> None:
