@@ -148,6 +148,14 @@ def test_a_failure_on_the_way(me: Caller, site: Site, monkeypatch: pytest.Monkey
     assert not site.data.removal.has_rest()
 
 
+def test_nothing_is_synced_file_by_file(me: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = filled(me, 12)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert me.delete(f"{directory}?force=true").json == {"result": {"deleted": 12}}
+    assert synced == []
+
+
 def test_a_stop_ends_it_between_two_batches(new_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_removal, "_BATCH", 5)
     site = new_site()
@@ -268,7 +276,8 @@ def test_killed_while_removing(start_server: Callable[..., Any], tmp_path: Path)
     if outcome == ["killed"]:
         assert left > 0
     wait_until(lambda: blobs(home) == 0)
-    # Of the same kind: temporary files whose day is over, and a removed collection that no request is about any more.
+    # Of the same kind: temporary files and unfinished uploads whose day is over, and a removed collection that no
+    # request is about any more.
     assert request(platform, "POST", ".my", b'{"name": "c"}')[0] == 200
     assert request(platform, "PUT", ".my/c/f", b"x")[0] == 200
     for folder in ("temp", "perm"):
@@ -277,9 +286,18 @@ def test_killed_while_removing(start_server: Callable[..., Any], tmp_path: Path)
     with sqlite3.connect(home / "platform" / "platform.db") as database:
         database.execute("UPDATE collections SET space = 'deleted', name = id WHERE name = 'c'")
         database.execute("UPDATE files SET modified_at = modified_at - 25 * 3600 * 1000")
+        (account,) = database.execute("SELECT account_id FROM collections").fetchone()
+        for age in (0, 25):
+            upload, touched_at = uuid.uuid4().hex, int((time.time() - age * 3600) * 1000)
+            database.execute(
+                "INSERT INTO uploads (id, account_id, target, conditions, blob_id, created_at, touched_at) "
+                "VALUES (?, ?, 'data://.my/c/u', '[null,null]', ?, 0, ?)",
+                [upload, account, upload, touched_at],
+            )
+            (home / "platform" / "blobs" / "staging" / upload).write_bytes(b"x")
     database.close()
     platform = start_server(home=home)
-    wait_until(lambda: blobs(home) == 1)
+    wait_until(lambda: blobs(home) == 2)
     assert request(platform, "GET", ".algo/demo/Hello/perm/deep/f")[0] == 200
     assert request(platform, "GET", ".algo/demo/Hello/temp/deep/f")[0] == 404
     assert platform.stop() == 0
