@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from callable_world import World
 from hosted_site import Caller, Site
 
 
@@ -43,3 +44,11 @@ def me(site: Site) -> Caller:
 def other(site: Site) -> Caller:
     """Another fresh account."""
     return site.caller()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Accounts and versions in a database, without a platform."""
+    found = World(tmp_path)
+    yield found
+    found.database.close()

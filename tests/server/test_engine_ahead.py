@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from engine_zoo import Keeper, with_keeper
 
-from Algorithmia.server.engine import frames_worker, groups, pool
+from Algorithmia.server.engine import frames_worker, groups, growth
 from Algorithmia.server.engine.base import CallFailure
 
 
@@ -19,7 +19,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     time in these tests."""
     monkeypatch.setattr(groups, "_QUICK", 60.0)
     monkeypatch.setattr(groups, "_HORIZON", 6000.0)
-    monkeypatch.setattr(pool, "_PATIENCE", 0.1)
+    monkeypatch.setattr(growth, "_PATIENCE", 0.1)
 
 
 async def quick(keeper: Keeper, value: Any = None, **options: Any) -> Any:
@@ -34,7 +34,7 @@ async def make_known_as_quick(keeper: Keeper) -> None:
 
 
 def test_quick_calls_share_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "_PATIENCE", 60.0)
+    monkeypatch.setattr(growth, "_PATIENCE", 60.0)
     monkeypatch.setattr(frames_worker, "_PATIENCE", 60.0)
 
     async def test(keeper: Keeper) -> None:

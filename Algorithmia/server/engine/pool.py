@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -22,22 +21,16 @@ from ..settings import Settings
 from .base import Build, Call, CallFailure, Result
 from .doorway import Adopt
 from .groups import Group, Waiter, again
-from .room import TURN, Room
+from .growth import Growth
+from .room import TURN
 from .sandbox import Sandbox, Unconfined
 from .starting import Sessions, Starter
 from .worker import TakenBack, Worker
-
-log = logging.getLogger("algorithmia.engine")
 
 # A worker that was idle for longer than this many seconds begins a turn.
 _PAUSE = 0.05
 # Of the largest memory that a worker may have: one that has grown so far is replaced.
 _WORN = 0.75
-# A call waits so long for a worker that is busy, and for the first one to load, before another is started for it.
-_PATIENCE, _LONGEST_PATIENCE = 0.03, 0.25
-
-
-_CROWDED = "this machine has no room for more worker processes: algorithms call each other too often at the same time"
 
 
 class LocalPool:
@@ -54,16 +47,12 @@ class LocalPool:
         self._settings = settings
         self._sandbox = sandbox or Unconfined()
         self.starter = Starter(settings, self._sandbox, address)
-        self._sessions = sessions
         self._groups: dict[tuple[str, str, str], Group] = {}
-        self._processes: dict[Worker, Group] = {}  # started and not yet ended
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._limit = max(1, settings.max_workers)
-        self._room = Room(settings.max_processes, self._limit)
-        self._is_feeding = False
+        self._growth = Growth(settings, self.starter, sessions, self._groups, self._release)
+        self._room = self._growth.room
+        self._processes = self._growth.processes
         self._loop: asyncio.AbstractEventLoop
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
 
     # -- Engine -------------------------------------------------------------------------------------------------
 
@@ -80,12 +69,13 @@ class LocalPool:
         """Make ready to take calls: remove what an earlier server left, begin to retire idle workers."""
         # Kept: to ask for it is a system call, which is much of what a short call takes here.
         self._loop = asyncio.get_running_loop()
+        self._growth.open(self._loop)
         await self._loop.run_in_executor(None, self.starter.clean)
         self._sweep()
 
     async def call(self, call: Call) -> Result:
         """Run `call`; see `Engine.call`."""
-        if self._is_closed:
+        if self._growth.is_closed:
             raise CallFailure("the platform is shutting down", "SystemError")
         loop = self._loop
         deadline = loop.time() + call.timeout
@@ -108,12 +98,10 @@ class LocalPool:
 
     async def warm(self, build: Build, session: Identity) -> str:
         """Start a worker that waits for calls; see `Engine.warm`."""
-        if self._is_closed:
+        if self._growth.is_closed:
             raise CallFailure("the platform is shutting down", "SystemError")
         group = self._group(build, session)
-        self._make_room()
-        self._reserve(group)
-        worker, printed = await self._start_worker(group, session)
+        worker, printed = await self._growth.start_worker(group, session)
         self._release(group, worker)
         return printed
 
@@ -123,7 +111,7 @@ class LocalPool:
             if group.build.algorithm_id == algorithm_id and (not builds or group.build.id in builds):
                 group.generation += 1
                 for worker in tuple(group.idle):
-                    self._forget(group, worker)
+                    self._growth.forget(group, worker)
                     worker.retire()
 
     def uses(self, build_id: str) -> bool:
@@ -134,13 +122,11 @@ class LocalPool:
 
     async def close(self) -> None:
         """End every worker."""
-        self._is_closed = True
+        self._growth.close()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for group in self._groups.values():
             group.fail_waiting(CallFailure("the platform is shutting down", "SystemError"))
-        for task in tuple(self._tasks):
-            task.cancel()
         for worker in tuple(self._processes):
             worker.retire()
         ends = [worker.ended for worker in self._processes]
@@ -193,7 +179,7 @@ class LocalPool:
                 if now - worker.idle_since > _PAUSE:
                     worker.since = now
                 return worker
-            self._forget(group, worker)
+            self._growth.forget(group, worker)
         return None
 
     async def _wait(self, group: Group, call: Call, deadline: float) -> Worker:
@@ -206,9 +192,9 @@ class LocalPool:
         else:
             group.waiting.append(waiter)
         if waiter.is_child or not group.size:
-            self._grow(group)
+            self._growth.grow(group)
         else:
-            loop.call_later(_PATIENCE, self._grow_for, group, waiter, loop.time() + _LONGEST_PATIENCE)
+            self._growth.grow_later(group, waiter)
         timer = loop.call_at(deadline, group.expire, waiter)
         try:
             return await waiter.future
@@ -226,10 +212,10 @@ class LocalPool:
         worker.holders -= 1
         if worker not in group.workers:
             return
-        if not worker.is_alive or self._is_closed:
+        if not worker.is_alive or self._growth.is_closed:
             if not worker.holders or not worker.is_alive:
-                self._forget(group, worker)
-                self._grow(group)
+                self._growth.forget(group, worker)
+                self._growth.grow(group)
             return
         self._note_leaving(group, worker)
         waiter = group.first_waiter()
@@ -237,15 +223,15 @@ class LocalPool:
             self._hand_more_over(group, worker)
         elif worker.is_leaving:
             self._let_go(group, worker)
-        elif waiter is not None and (waiter.is_child or group.size <= self._limit):
+        elif waiter is not None and (waiter.is_child or group.size <= self._growth.limit):
             self._hand_over(group, worker, waiter)
             self._hand_more_over(group, worker)
-        elif group.size > self._limit or self._room.is_exceeded:
+        elif group.size > self._growth.limit or self._room.is_exceeded:
             self._let_go(group, worker)
         else:
             worker.idle_since = self._loop.time()
             group.idle.append(worker)
-            self._feed_soon()
+            self._growth.feed_soon()
 
     def _note_leaving(self, group: Group, worker: Worker) -> None:
         """See whether `worker` should take no more calls."""
@@ -261,9 +247,9 @@ class LocalPool:
 
     def _let_go(self, group: Group, worker: Worker) -> None:
         """End `worker`, which nobody holds; whoever has the best claim gets its place."""
-        self._forget(group, worker)
+        self._growth.forget(group, worker)
         worker.retire()
-        self._grow(group)
+        self._growth.grow(group)
 
     def _hand_over(self, group: Group, worker: Worker, waiter: Waiter) -> None:
         """Give `worker` to the first in line."""
@@ -277,171 +263,7 @@ class LocalPool:
         while (waiter := group.first_waiter()) is not None and group.takes_more(worker, waiter.call):
             self._hand_over(group, worker, waiter)
 
-    def _forget(self, group: Group, worker: Worker) -> None:
-        if worker in group.workers:
-            group.workers.discard(worker)
-            self._room.give_back(group)
-            self._feed_soon()
-            self._sessions.revoke(worker.session_key)
-        if worker in group.idle:
-            group.idle.remove(worker)
-
-    def _feed_soon(self) -> None:
-        if self._room.is_short and not self._is_feeding:
-            self._is_feeding = True
-            self._loop.call_soon(self._feed)
-
-    def _feed(self) -> None:
-        """The machine may have room again: start workers for groups that had to wait for it."""
-        self._is_feeding = False
-        while not self._is_closed and (group := self._room.next()) is not None:
-            if not self._may_grow(group):
-                self._room.refuse(group)
-            elif self._make_room():
-                self._room.refuse(group)
-                self._start_for(group)
-                if self._may_grow(group):
-                    self._room.wants(group)  # one more, when it's its turn again
-            else:
-                return
-
-    # -- starting -----------------------------------------------------------------------------------------------
-
-    def _grow_for(self, group: Group, waiter: Waiter, latest: float) -> None:
-        """`waiter` has waited for a moment; the first worker may yet take it, if it has only just been started."""
-        if waiter.future.done() or self._is_closed:
-            return
-        loop = self._loop
-        if not group.workers and group.starting and loop.time() < latest:
-            loop.call_later(_PATIENCE, self._grow_for, group, waiter, latest)
-        else:
-            self._grow(group)
-
-    def _grow(self, group: Group) -> None:
-        """Start workers for the calls in line, as far as the limits allow."""
-        while (waiter := self._may_grow(group)) is not None:
-            if waiter.is_child:
-                if self._make_room() or not self._room.is_crowded(group):
-                    self._start_for(group)
-                else:
-                    group.waiting.popleft()
-                    waiter.future.set_exception(CallFailure(_CROWDED, "SystemError"))
-            elif not self._room.is_short and self._make_room():
-                self._start_for(group)
-            else:
-                self._room.wants(group)
-                self._feed_soon()
-                return
-
-    def _may_grow(self, group: Group) -> Waiter | None:
-        """The first in line, if another worker may be started for `group` once there is room."""
-        waiter = group.first_waiter()
-        if self._is_closed or waiter is None:
-            return None
-        if group.starting * group.build.runtime.concurrency >= len(group.waiting):
-            return None
-        if group.is_backing_off:
-            if not group.size:
-                group.fail_waiting(group.failure)
-            return None
-        return waiter if waiter.is_child or group.size < self._limit else None
-
-    def _start_for(self, group: Group) -> None:
-        """Start a worker for the first in line for whom none is being started."""
-        self._reserve(group)
-        # The call that asked for it: while loading, the algorithm acts for that caller.
-        session = group.waiting[min(group.starting, len(group.waiting)) - 1].call.session
-        task = self._loop.create_task(self._serve_waiting(group, session))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _reserve(self, group: Group) -> None:
-        """A worker of `group` is about to be started."""
-        group.starting += 1
-        self._room.take(group)
-
-    def _make_room(self) -> bool:
-        """Whether the machine takes one more worker; the longest idle one is let go for it if need be."""
-        if not self._room.is_full and len(self._processes) < 2 * self._room.most:
-            return True
-        idle = [(group.idle[0].idle_since, group) for group in self._groups.values() if group.idle]
-        if not idle:
-            return False
-        group = min(idle, key=lambda entry: entry[0])[1]
-        worker = group.idle[0]
-        self._forget(group, worker)
-        worker.retire()
-        return True
-
-    async def _serve_waiting(self, group: Group, session: Identity) -> None:
-        try:
-            worker, _ = await self._start_worker(group, session)
-        except CallFailure as failure:
-            self._start_failed(group, failure)
-        else:
-            group.failures = 0
-            self._release(group, worker)
-
-    async def _start_worker(self, group: Group, session: Identity) -> tuple[Worker, str]:
-        """A worker that has loaded, and what it printed meanwhile; it counts as starting until then.
-
-        Raises CallFailure.
-        """
-        key = self._sessions.issue()
-        worker: Worker | None = None
-        try:
-            key.identity = session
-            generation = group.generation
-            worker = await self.starter.make(group.build, key, self._ended)
-            worker.generation = generation
-            self._processes[worker] = group
-            printed = await worker.start(self._settings.load_timeout)
-        except BaseException as problem:
-            group.starting -= 1
-            self._room.give_back(group)
-            self._feed_soon()
-            self._sessions.revoke(key)
-            if worker is not None:
-                worker.kill()
-                if not worker.pid:  # nothing that could end
-                    self._processes.pop(worker, None)
-            if isinstance(problem, CallFailure) or not isinstance(problem, Exception):
-                raise
-            log.exception("can't start a worker")
-            raise CallFailure(f"can't start the algorithm's process: {problem}", "SystemError") from problem
-        key.identity = None
-        group.starting -= 1
-        group.workers.add(worker)
-        worker.holders = 1  # whoever started it
-        worker.since = self._loop.time()
-        return worker, printed
-
-    def _start_failed(self, group: Group, failure: CallFailure) -> None:
-        """Answer the calls in line that nothing else can serve, and wait a while before the next attempt."""
-        group.failures += 1
-        if failure.was_killed and group.failures == 1:  # by whom it may be: perhaps it was not the algorithm's fault
-            self._grow(group)
-            return
-        delay = group.back_off(failure)
-        log.warning(
-            "worker did not start",
-            extra={"algorithm": f"{group.build.owner}/{group.build.name}", "problem": failure.message, "wait": delay},
-        )
-        waiter = group.first_waiter()
-        if not group.size:
-            group.fail_waiting(failure)
-        elif waiter is not None and waiter.is_child:
-            group.waiting.popleft()
-            waiter.future.set_exception(again(failure))
-
     # -- ending -------------------------------------------------------------------------------------------------
-
-    def _ended(self, worker: Worker) -> None:
-        """A worker's process has ended, for whatever reason."""
-        group = self._processes.pop(worker)
-        if worker in group.idle:
-            self._forget(group, worker)
-        self._feed_soon()  # those that have not ended yet count, too
 
     def _sweep(self) -> None:
         """Retire workers that were idle too long or have grown large, forget groups without any; again and again."""
@@ -457,7 +279,7 @@ class LocalPool:
                         self._let_go(group, worker)
             while group.idle and now - group.idle[0].idle_since >= limit:
                 worker = group.idle[0]
-                self._forget(group, worker)
+                self._growth.forget(group, worker)
                 worker.retire()
             if group.is_unused and now >= group.retry_at:
                 del self._groups[key]
