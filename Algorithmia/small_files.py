@@ -97,8 +97,7 @@ class Company(object):
             if len(group) == 1:
                 return [alone(group[0][0])]
             crew.check()
-            with self._turns:
-                return together([file for _, file in group])
+            return together([file for _, file in group])
 
         left = []  # type: List[Any]
         for group, results, error in crew.run(self._groups(jobs, describe), do):
@@ -143,17 +142,18 @@ class Company(object):
         progress  called with the bytes just sent, and often without any; what it raises ends this
         """
         sizes = []  # type: List[Optional[int]]
-        archive = self._archives.pop()
-        try:
-            archive.clear()
-            for file in files:
-                progress(0)
-                sizes.append(archive.add(file))
-            count = len(sizes) - sizes.count(None)
-            if not count or not self._post(files[0].collection, archive.finished(), count):
-                return [None] * len(files)
-        finally:
-            self._archives.append(archive)
+        with self._turns:
+            archive = self._archives.pop()
+            try:
+                archive.clear()
+                for file in files:
+                    progress(0)
+                    sizes.append(archive.add(file))
+                count = len(sizes) - sizes.count(None)
+                if not count or not self._post(files[0].collection, archive.finished(), count):
+                    return [None] * len(files)
+            finally:
+                self._archives.append(archive)
         progress(sum(size or 0 for size in sizes))
         return sizes
 
@@ -163,28 +163,39 @@ class Company(object):
 
         They have their names when all of them are complete and on disk, and the times of change of the remote ones.
         """
-        content = self._get(files)
-        if content is None:
-            return [None] * len(files)
         sizes = []  # type: List[Optional[int]]
         arrivals = Arrivals()
         try:
-            found = {name: (data, seconds) for name, data, seconds in tar_files.read(content, len(files))}
-            for file in files:
-                data, seconds = found.pop(file.name, (None, 0))
-                if data is None or not is_plain(file.path):
-                    sizes.append(None)
-                    continue
-                arrivals.write(file.path, data, seconds)
-                sizes.append(len(data))
-                progress(len(data))
-            arrivals.settle()
-        except (tar_files.ArchiveError, IOError, OSError):
+            with self._turns:
+                sizes = self._write(files, arrivals, progress)
+            arrivals.settle()  # which takes no memory, so the next ones can come meanwhile
+        except (tar_files.ArchiveError, IOError, OSError) as error:
+            if isinstance(error, errors.ApiError):
+                raise
             # Whose fault it is shows when they go alone.
             progress(-sum(size or 0 for size in sizes))
             return [None] * len(files)
         finally:
             arrivals.discard()
+        return sizes
+
+    def _write(self, files, arrivals, progress):
+        # type: (List[Small], Arrivals, Callable[[int], object]) -> List[Optional[int]]
+        """Have `arrivals` write what comes of `files`."""
+        content = self._get(files)
+        if content is None:
+            return [None] * len(files)
+        sizes = []  # type: List[Optional[int]]
+        found = {name: (data, seconds) for name, data, seconds in tar_files.read(content, len(files))}
+        for file in files:
+            data, seconds = found.pop(file.name, (None, 0))
+            if data is None or not is_plain(file.path):
+                sizes.append(None)
+                continue
+            progress(0)
+            arrivals.write(file.path, data, seconds)
+            sizes.append(len(data))
+        progress(sum(size or 0 for size in sizes))
         return sizes
 
     def takes_folders(self, uri):
