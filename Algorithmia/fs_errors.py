@@ -56,6 +56,8 @@ def changed(uri):
 
 def _number(error):
     # type: (errors.ApiError) -> int
+    if isinstance(error, errors.CorruptedTransferError):
+        return errno.EIO
     if error.status is None:  # not an answer, but what the SDK found in one
         return errno.EISDIR if str(error.message).endswith("it is a directory") else errno.EIO
     if error.status in _NUMBERS:
