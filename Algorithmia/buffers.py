@@ -46,6 +46,11 @@ class Buffers(object):
         """The buffer may be filled again, once what is to be hashed of it has been."""
         self._work.put((self._free.put, view))
 
+    def then(self, action, argument):
+        # type: (Callable[[Any], object], Any) -> None
+        """Have the thread do something else once it gets there."""
+        self._work.put((action, argument))
+
     def drain(self):
         # type: () -> None
         """Wait until all has been hashed."""

@@ -26,6 +26,7 @@ _PROBE = 8 * 1024 * 1024
 # Bytes a second that are not for others to improve on: then the processor is what limits.
 _FAST = 100 * 1024 * 1024
 _SMALL_PIECE = 256 * 1024
+_SYNCED_AT_ONCE = 16 * 1024 * 1024
 
 
 def download(client, uri, local_path, progress=None, expect=None, keep_time=False, connections=None):
@@ -245,6 +246,7 @@ class _Large(object):
         """Fetch over one connection; whether it stopped because there had better be several."""
         incoming, size = self._remote.incoming, self._remote.size or 0
         began, began_at = time.time(), incoming.position
+        synced = began_at
         buffers = Buffers(self._digest)
         is_probing = self._connections != 1
         try:
@@ -259,6 +261,9 @@ class _Large(object):
                 buffers.hash(piece)
                 self._part.write(piece, position)
                 buffers.release(buffer)
+                if incoming.position - synced >= _SYNCED_AT_ONCE:
+                    buffers.then(self._part.start_syncing, (synced, incoming.position))
+                    synced = incoming.position
                 if self._progress is not None:
                     self._progress(count)
         finally:
