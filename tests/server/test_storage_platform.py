@@ -161,6 +161,17 @@ def test_wrong_place(moto: Any, tmp_path: Path, storage: str, said: str) -> None
     assert "Traceback" not in done.stderr and "secret" not in done.stderr
 
 
+def test_wrong_credentials(tmp_path: Path, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From its third request on, once the buckets are made, the emulator asks who it is.
+    monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "2")
+    pytest.importorskip("obstore", reason="object stores need obstore")
+    for emulator in storage_providers.running("s3", tmp_path_factory.mktemp("strict")):
+        done = serve(tmp_path, environment(emulator), "--storage", "s3://bucket")
+    assert done.returncode == 2
+    assert "can't use --storage s3://bucket: " in done.stderr and "403 Forbidden" in done.stderr
+    assert "Traceback" not in done.stderr and "SECRETEXAMPLE" not in done.stderr
+
+
 def test_store_that_is_not_there(moto: Any, tmp_path: Path) -> None:
     port = storage_providers.free_port()
     variables = {**environment(moto), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
@@ -170,8 +181,9 @@ def test_store_that_is_not_there(moto: Any, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_store_that_goes_away(moto: Any, tmp_path: Path, tmp_path_factory: Any) -> None:
+def test_store_that_goes_away(tmp_path: Path, tmp_path_factory: Any) -> None:
     """Requests fail cleanly meanwhile, and what needs no content is served on."""
+    pytest.importorskip("obstore", reason="object stores need obstore")
     emulator = storage_providers.Moto(tmp_path_factory.mktemp("leaving"))
     try:
         platform = start(emulator, tmp_path, "leaving")

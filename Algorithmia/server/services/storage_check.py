@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -85,6 +86,7 @@ class StorageCheck:
         self._repairs = repairs
         self._shared = shared
         self._progress = progress
+        self._counting = threading.Lock()
         self.files = 0
         self.bytes = 0
         self.leftovers = 0
@@ -180,7 +182,8 @@ class StorageCheck:
         with self._database.read() as connection:
             statement = sa.select(_garbage.c.blob_id).where(_garbage.c.blob_id == entry.name)
             if connection.execute(statement).first():
-                self.leftovers += 1
+                with self._counting:
+                    self.leftovers += 1
                 return None
         return Finding("unreferenced", entry.name, f"{entry.size} bytes that no file refers to", entry.name)
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
+# What a server that starts writes elsewhere, to see whether it can, and removes.
+PROBE = "probe"
 _BLOB_ID = re.compile(r"[0-9a-f]{32}")
 
 

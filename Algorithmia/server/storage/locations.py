@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .base import BlobStore
+from .base import PROBE, BlobStore
 from .local import LocalBlobStore
 
 if TYPE_CHECKING:
@@ -165,10 +165,10 @@ def _try(location: Location, objects: Any) -> None:
     import obstore
     from obstore.exceptions import BaseError
 
-    name = f"probe-{uuid.uuid4().hex}"
     try:
-        obstore.put(objects, name, b"", use_multipart=False)
-        obstore.delete(objects, name)
+        obstore.put(objects, PROBE, b"", use_multipart=False)
+        with suppress(FileNotFoundError):  # another server starts, too
+            obstore.delete(objects, PROBE)
     except (BaseError, OSError) as problem:
         raise _unusable(location, problem) from None
 

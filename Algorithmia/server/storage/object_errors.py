@@ -33,8 +33,8 @@ def translated() -> Iterator[None]:
 
 
 def told(problem: BaseException) -> str:
-    """What the store said, in one line and without the queries of addresses, which can hold signatures."""
-    text = re.sub(r"\?\S*", "?...", str(problem).partition("\n")[0])
+    """What the store said, in one line, without documents and queries of addresses: those can hold signatures."""
+    text = re.sub(r"\?\S*", "?...", str(problem).partition("\n")[0].partition("<")[0]).rstrip(": ")
     # The code that S3, Google and Azure put into their answers says more than the status.
     code = re.search(r"<Code>(\w+)</Code>", str(problem))
     return text[:400] + (f" ({code[1]})" if code and code[1] not in text else "")

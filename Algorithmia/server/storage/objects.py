@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from .base import BlobWriter, Entry, checked, is_blob_id
+from .base import PROBE, BlobWriter, Entry, checked, is_blob_id
 from .local import LocalBlobStore
 from .notes import Notes
 from .object_errors import translated
@@ -139,6 +139,8 @@ class ObjectBlobStore:
             for page in obstore.list(self._objects, chunk_size=_TOGETHER):
                 for found in page:
                     path = found["path"]
+                    if path == PROBE:
+                        continue
                     name = path[3:]
                     is_blob = is_blob_id(name) and path == _key(name)
                     yield Entry(name if is_blob else path, found["size"], found["last_modified"].timestamp())
