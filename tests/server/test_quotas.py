@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +111,55 @@ def test_what_is_too_much_is_refused(small: Site) -> None:
     # Others have a quota of their own.
     theirs = small.caller()
     assert theirs.put(f"{theirs.collection()}/f", b"x" * (3 * MIB)).status == 200
+
+
+def test_uploads_that_are_continued(small: Site) -> None:
+    me = small.caller()
+    directory = me.collection()
+    me.put(f"{directory}/a", b"x" * MIB)
+    begin = {"Upload-Complete": "?0", "Upload-Length": str(2 * MIB + 1)}
+    assert me.send("POST", f"{directory}/b", b"", begin).status == 413
+    begun = me.send("POST", f"{directory}/b", b"x" * MIB, {"Upload-Complete": "?0"})
+    assert begun.status == 201
+    # What has come doesn't count yet; the end does.
+    assert used(me) == MIB
+    assert me.put(f"{directory}/c", b"x" * (3 * MIB // 2)).status == 200
+    rest = {
+        "Upload-Complete": "?1",
+        "Upload-Offset": str(MIB),
+        "Content-Type": "application/partial-upload",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(hashlib.sha256(b'x' * MIB).digest()).decode()}:",
+    }
+    url = begun.headers["location"]
+    assert me.send("PATCH", url, b"", rest).status == 413
+    assert used(me) == 5 * MIB // 2
+    me.delete(f"{directory}/c")
+    assert me.send("PATCH", url, b"", rest).status == 200
+    assert used(me) == 2 * MIB
+    assert small.staged() == []
+
+
+def test_archives(small: Site) -> None:
+    me = small.caller()
+    directory = me.collection()
+    blobs = len(small.blob_files())
+
+    def store(*sizes: int) -> Any:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as target:
+            for number, size in enumerate(sizes):
+                member = tarfile.TarInfo(f"d/{number}")
+                member.size = size
+                target.addfile(member, io.BytesIO(b"x" * size))
+        return me.send("POST", directory, packed.getvalue(), {"Content-Type": "application/x-tar"})
+
+    assert store(MIB, MIB, MIB, 1).status == 413
+    assert (used(me), len(small.blob_files())) == (0, blobs)
+    assert store(MIB, MIB, MIB).status == 200
+    assert store(MIB, MIB - 1, MIB + 1).status == 200
+    assert used(me) == 3 * MIB
+    assert store(MIB, MIB, MIB + 1).status == 413
+    assert (used(me), len(small.blob_files())) == (3 * MIB, blobs + 3)
 
 
 def test_uploads_side_by_side(small: Site) -> None:
