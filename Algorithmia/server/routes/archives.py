@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, aclosing
-from typing import Any
+from typing import Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +18,8 @@ from ..services import digests
 from ..services.data_batches import MAX_BYTES, PAGE_BYTES, Page
 from ..services.data_paths import Kind, Target
 from .receiving import pieces
+
+T = TypeVar("T")
 
 
 def offer(target: Target) -> dict[str, str]:
@@ -47,7 +49,7 @@ async def receive(request: Request, identity: Identity, target: Target) -> Respo
     with batches.room(_checked(int(size)) if size.isdecimal() else MAX_BYTES):
         archive = await _body(request)
         directory = target.as_folder if target.kind is Kind.FILE else target
-        stored = await run_in_threadpool(batches.store, identity, directory, archive, announced)
+        stored = await _blocking(request, lambda: batches.store(identity, directory, archive, announced))
     return json_response({"result": {"stored": stored}})
 
 
@@ -56,11 +58,11 @@ async def send(request: Request, identity: Identity, target: Target) -> Response
     batches = platform_of(request).data.batches
     with ExitStack() as stack:
         stack.enter_context(batches.room(PAGE_BYTES))
-        names = request.query_params.getlist("file")
+        names, marker = request.query_params.getlist("file"), request.query_params.get("marker", "")
         if names:
-            page = await run_in_threadpool(batches.pick, identity, target, names)
+            page = await _blocking(request, lambda: batches.pick(identity, target, names))
         else:
-            page = await run_in_threadpool(batches.page, identity, target, request.query_params.get("marker", ""))
+            page = await _blocking(request, lambda: batches.page(identity, target, marker))
         return _Archive(page, stack.pop_all())
 
 
@@ -81,6 +83,10 @@ class _Archive(Response):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         with self._room:
             await super().__call__(scope, receive, send)
+
+
+async def _blocking(request: Request, function: Callable[[], T]) -> T:
+    return await anyio.to_thread.run_sync(function, limiter=platform_of(request).data.threads)
 
 
 async def _body(request: Request) -> bytes:
