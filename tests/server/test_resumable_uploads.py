@@ -359,6 +359,24 @@ def test_what_is_too_old_goes(tmp_path: Path) -> None:
     database.close()
 
 
+def test_through_gateways(start_server: Callable[..., Any]) -> None:
+    platform = start_server("--port", "0", "--gateways", "1")
+    site, path = Site(platform.address, platform.key), "/v1/data/.my/c/f"
+    platform.client().dir("data://.my/c").create()
+    assert site("OPTIONS", path).headers["Accept-Patch"] == PART
+    upload = site.begin(path, len(CONTENT))
+    connection = site.open_append(upload, 0, len(CONTENT), CONTENT[:2_500_000])
+    arrived(platform, 1_000_000)
+    connection.close()
+    offset = site.offset(upload)
+    assert 1_000_000 <= offset <= 2_500_000
+    with site.open_append(upload, offset, len(CONTENT), CONTENT[offset:3_900_000]):
+        arrived(platform, 3_000_000)
+        stalled = site.offset(upload)
+    response = site.append(upload, stalled, CONTENT[stalled:], complete=True, Repr_Digest=repr_digest(CONTENT))
+    assert response.status == 200 and platform.client().file("data://.my/c/f").getBytes() == CONTENT
+
+
 def test_what_has_been_begun_counts_for_the_quota(server: Any, new_account: Any) -> None:
     me = new_account()
     user = f"/v1/users/{me.name}"
