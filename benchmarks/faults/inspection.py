@@ -67,7 +67,7 @@ class Disk:
         """
         uri = f"file:{self.state / 'platform.db'}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
-            rows = {row[0]: row[1:] for row in database.execute("SELECT blob_id, name, size, md5 FROM files")}
+            rows = {row[0]: row[1:] for row in database.execute("SELECT blob_id, name, size, etag FROM files")}
             garbage = [row[0] for row in database.execute("SELECT blob_id FROM garbage")]
             (health,) = database.execute("PRAGMA integrity_check").fetchone()
         if health != "ok":
