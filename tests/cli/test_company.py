@@ -1,6 +1,8 @@
 # -*- coding: utf-8 -*-
 """Small files that travel together: `algo cp` and `algo sync` say and do what they say and do of single ones."""
 import os
+import signal
+import threading
 
 import pytest
 from wire import WireServer, answer
@@ -119,3 +121,30 @@ def test_an_archive_that_is_none_is_not_taken(cli, profile, tmpdir, body):
         profile(platform.address)
         ran = cli("cp", "-r", "data://.my/c", tmpdir.join("down"))
     assert ran.status == 0 and content(tmpdir.join("down")) == {"f%d" % number: b"x" for number in range(5)}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_an_interrupt_leaves_nothing(algo_process, profile, tree, tmpdir, direction):
+    files = [{"filename": "f%d" % number, "size": 1} for number in range(5)]
+    listing = answer({"files": files}, headers=["X-Data-Type: directory", "Accept-Post: application/x-tar"])
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nContent-Type: application/x-tar\r\n\r\n"
+    stalled = threading.Event()
+
+    def reply(connection, request):
+        if request.query.startswith("file=") or request.headers.get("content-type") == "application/x-tar":
+            connection.sendall(head + b"half")
+            stalled.set()
+        else:
+            connection.sendall(IS_COLLECTION if request.method == "HEAD" else listing)
+
+    with WireServer(reply) as platform:
+        profile(platform.address)
+        target = tmpdir.mkdir("target")
+        operands = ("data://.my/c", target) if direction == "down" else ("--exclude", "large", tree, "data://.my/c")
+        process = algo_process("cp", "-r", *operands)
+        assert stalled.wait(60)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130 and content(target) == {}
+    assert direction == "down" or not [request for request in platform.requests if request.method == "PUT"]
