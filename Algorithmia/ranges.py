@@ -38,8 +38,8 @@ class Ranges(object):
         self._number = number
         self._digest = digest
         self._progress = progress
-        self._next = self._begin = first.position
-        self._reached = {}  # type: Dict[int, int]  # start of each stretch -> how far it is
+        self._next = self._begin = self._complete = first.position
+        self._reached = {}  # type: Dict[int, int]  # start of each stretch behind `_complete` -> how far it is
         self._change = threading.Condition()
         self._problem = None  # type: Optional[BaseException]
         self._is_stopped = False
@@ -48,13 +48,14 @@ class Ranges(object):
     def frontier(self):
         # type: () -> int
         """Up to here there are no gaps."""
-        position = self._begin
-        while position in self._reached:
-            reached = self._reached[position]
-            if reached < min(position + STRETCH, self._size):
-                return reached
-            position = reached
-        return position
+        with self._change:
+            while self._complete in self._reached:
+                reached = self._reached[self._complete]
+                if reached < min(self._complete + STRETCH, self._size):
+                    return reached
+                del self._reached[self._complete]
+                self._complete = reached
+            return self._complete
 
     def run(self):
         # type: () -> None
@@ -70,7 +71,8 @@ class Ranges(object):
             while any(thread.is_alive() for thread in threads) and self._problem is None:
                 with self._change:
                     self._change.wait(_TICK)
-                    done = sum(reached - start for start, reached in self._reached.items())
+                    done = self._complete - self._begin
+                    done += sum(reached - start for start, reached in self._reached.items())
                 if self._progress is not None and done > told:
                     told, count = done, done - told
                     self._progress(count)
@@ -100,7 +102,7 @@ class Ranges(object):
 
     def _fetch(self):
         # type: () -> None
-        buffer = memoryview(bytearray(SIZE))
+        buffer = memoryview(bytearray(SIZE // 2))  # there may be many of them
         while not self._is_stopped:
             with self._change:
                 start, incoming = self._next, self._first
@@ -119,9 +121,9 @@ class Ranges(object):
                     count = incoming.readinto(buffer)
                     if not count:
                         break
-                    self._part.write(buffer[:count], self._reached[start])
+                    self._part.write(buffer[:count], incoming.position - count)
                     with self._change:
-                        self._reached[start] += count
+                        self._reached[start] = incoming.position
                         self._change.notify_all()
             finally:
                 self.is_stale = self.is_stale or incoming.is_stale
