@@ -221,6 +221,16 @@ def test_many_at_once(store: BlobStore, place: Place) -> None:
     assert store.create_many([]) == []
 
 
+def test_many_are_deleted_at_once(store: BlobStore, place: Place) -> None:
+    ids = store.create_many([b"x"] * 30)
+    store.publish_many(ids[:20])
+    with store.open_blob(ids[3]) as handle:
+        store.delete_many([*ids, "0" * 32])
+        assert handle.read() == b"x"
+    assert place.published() == [] and is_clean(place)
+    store.delete_many([])
+
+
 def test_start_after_a_crash(store: BlobStore, place: Place) -> None:
     referenced, unreferenced, published, garbage = (write(store, name) for name in (b"r", b"u", b"p", b"g"))
     store.publish(published)

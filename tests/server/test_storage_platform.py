@@ -172,6 +172,19 @@ def test_wrong_credentials(tmp_path: Path, tmp_path_factory: Any, monkeypatch: p
     assert "Traceback" not in done.stderr and "SECRETEXAMPLE" not in done.stderr
 
 
+def test_credentials_of_a_profile(moto: Any, tmp_path: Path) -> None:
+    (tmp_path / "profiles").write_text("[files]\naws_access_key_id = A\naws_secret_access_key = B\n")
+    variables = {
+        "AWS_ENDPOINT_URL": environment(moto)["AWS_ENDPOINT_URL"],
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "profiles"),
+    }
+    done = serve(tmp_path, {**variables, "AWS_PROFILE": "nobody's"}, "--storage", "s3://bucket/profile")
+    assert done.returncode == 2 and "profile (nobody's) could not be found" in done.stderr
+    variables["AWS_PROFILE"] = "files"
+    platform = Server(tmp_path, "--port", "0", "--storage", "s3://bucket/profile", environment=variables)
+    assert platform.stop() == 0
+
+
 def test_store_that_is_not_there(moto: Any, tmp_path: Path) -> None:
     port = storage_providers.free_port()
     variables = {**environment(moto), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 
@@ -15,6 +16,8 @@ from ..storage.base import BlobStore
 log = logging.getLogger("algorithmia.storage")
 
 _BATCH = 500
+# The others wait for the next start.
+_MOST_TRIED_AGAIN = 100_000
 _INSERT = schema.garbage.insert()
 _DELETE = schema.garbage.delete().where(schema.garbage.c.blob_id.in_(sa.bindparam("done", expanding=True)))
 # No row names both; should one ever, the file is in the right.
@@ -33,6 +36,7 @@ class Garbage:
         self._database = database
         self._blobs = blobs
         self._unlinked: deque[str] = deque()
+        self._failed: deque[str] = deque(maxlen=_MOST_TRIED_AGAIN)
 
     def add(self, connection: sa.Connection, blob_ids: Sequence[str]) -> None:
         """Record `blob_ids` as part of the transaction on `connection`; `unlink` them once it's committed."""
@@ -44,14 +48,27 @@ class Garbage:
             connection.execute(_DELETE, {"done": done})
 
     def unlink(self, blob_ids: Sequence[str]) -> None:
-        """Remove the contents. One that can't be removed now is tried again at the next start."""
-        for blob_id in blob_ids:
-            try:
-                self._blobs.delete(blob_id)
-            except OSError as problem:
-                log.error("blob %s could not be removed: %s; the next start tries again", blob_id, problem)
-            else:
-                self._unlinked.append(blob_id)
+        """Remove the contents. What can't be removed now is tried again once other contents could be, or at a start."""
+        if not blob_ids:
+            return
+        if not self._delete(blob_ids):
+            self._failed.extend(blob_ids)
+            return
+        again: list[str] = []
+        with suppress(IndexError):
+            while len(again) < _BATCH:
+                again.append(self._failed.popleft())
+        if again:
+            self._delete(again)
+
+    def _delete(self, blob_ids: Sequence[str]) -> bool:
+        try:
+            self._blobs.delete_many(blob_ids)
+        except OSError as problem:
+            log.error("%d blobs could not be removed, %s and so on: %s", len(blob_ids), blob_ids[0], problem)
+            return False
+        self._unlinked.extend(blob_ids)
+        return True
 
     def recover(self) -> None:
         """At start: settle what a crash left in the blob store, and empty the table."""

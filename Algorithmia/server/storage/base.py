@@ -111,6 +111,9 @@ class BlobStore(Protocol):
     def delete(self, blob_id: str) -> None:
         """Remove a blob; nothing when there is none."""
 
+    def delete_many(self, blob_ids: Sequence[str]) -> None:
+        """`delete` each of `blob_ids`: as many as can be, also when it raises OSError for some."""
+
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
     ) -> None:

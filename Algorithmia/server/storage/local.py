@@ -166,6 +166,16 @@ class LocalBlobStore:
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
+    def delete_many(self, blob_ids: Sequence[str]) -> None:
+        problem: OSError | None = None
+        for blob_id in blob_ids:
+            try:
+                self.delete(blob_id)
+            except OSError as failed:
+                problem = failed
+        if problem is not None:
+            raise problem
+
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
     ) -> None:

@@ -125,6 +125,8 @@ def _connected(location: Location, environ: Mapping[str, str], patience: timedel
     from obstore import store
     from obstore.exceptions import BaseError
 
+    from . import s3_profiles
+
     options: dict[str, Any] = {
         # A slow client may take hours over a file; what counts is that it goes on.
         "client_options": {"timeout": timedelta(days=7), "connect_timeout": "5s", "read_timeout": "60s"},
@@ -132,13 +134,15 @@ def _connected(location: Location, environ: Mapping[str, str], patience: timedel
         "prefix": location.prefix or None,
     }
     config: Any = {}
-    endpoint = ""
     try:
         if location.scheme == "s3":
             endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or ""
             _allow_plain(options, endpoint)
             if endpoint:
                 config["aws_endpoint_url"] = endpoint
+            options["credential_provider"], region = s3_profiles.find(environ)
+            if region and not environ.get("AWS_REGION"):
+                config["aws_region"] = region
             return store.S3Store(location.bucket, config=config, **options)
         if location.scheme == "gs":
             return store.GCSStore(location.bucket, **options)
@@ -184,7 +188,8 @@ def _unusable(location: Location, problem: BaseException) -> StorageProblem:
 
 _KIND = {"s3": "bucket", "gs": "bucket", "az": "container"}
 _VARIABLES = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION; AWS_ENDPOINT_URL for a store of another make",
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, or AWS_PROFILE with the extra s3; AWS_ENDPOINT_URL "
+    "for a store of another make",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN",
 }

@@ -78,7 +78,7 @@ class ObjectBlobStore:
                 list(pool.map(put, ids, contents))
         except BaseException:
             with suppress(OSError):  # the notes stay: the next start tries again
-                self._delete_many(ids)
+                self._remove(ids)
             raise
         return ids
 
@@ -99,14 +99,21 @@ class ObjectBlobStore:
         return self._open_object(blob_id)  # it may have been finished and published between the two looks
 
     def delete(self, blob_id: str) -> None:
-        self._spool.delete_staged(blob_id)
-        with self._lock:
-            if self._readers[blob_id]:
-                # Who reads it reads on, maybe with further requests; the last one removes it, or the next start.
-                self.unsettled.add(blob_id)
-                self._deleted_while_read.add(blob_id)
-                return
-        self._delete_many([blob_id])
+        self.delete_many([blob_id])
+
+    def delete_many(self, blob_ids: Sequence[str]) -> None:
+        unread = []
+        for blob_id in blob_ids:
+            self._spool.delete_staged(blob_id)
+            with self._lock:
+                if self._readers[blob_id]:
+                    # Who reads it reads on, maybe with further requests; the last one removes it, or the next start.
+                    self.unsettled.add(blob_id)
+                    self._deleted_while_read.add(blob_id)
+                else:
+                    unread.append(blob_id)
+        for start in range(0, len(unread), _TOGETHER):
+            self._remove(unread[start : start + _TOGETHER])
 
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
@@ -114,7 +121,7 @@ class ObjectBlobStore:
         self._spool.make_directories()
         rest = iter(garbage)
         while batch := list(islice(rest, _TOGETHER)):
-            self._delete_many(batch)
+            self.delete_many(batch)
         for blob_id in self._spool.staged():
             if is_referenced(blob_id):
                 # Its object was there before the row. Whatever lies here, never let it take the place of that.
@@ -128,7 +135,7 @@ class ObjectBlobStore:
         if dropped:
             self._remove_parts([_key(blob_id) for blob_id in dropped])
         for start in range(0, len(dropped), _TOGETHER):
-            self._delete_many(dropped[start : start + _TOGETHER])
+            self._remove(dropped[start : start + _TOGETHER])
         for blob_id in unsettled:
             self.unsettled.discard(blob_id)
 
@@ -206,9 +213,9 @@ class ObjectBlobStore:
                 return
             self._deleted_while_read.discard(blob_id)
         with suppress(OSError):  # the note stays: the next start tries again
-            self._delete_many([blob_id])
+            self._remove([blob_id])
 
-    def _delete_many(self, blob_ids: Sequence[str]) -> None:
+    def _remove(self, blob_ids: Sequence[str]) -> None:
         import obstore
 
         keys = [_key(blob_id) for blob_id in blob_ids]
