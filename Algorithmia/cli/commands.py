@@ -85,7 +85,7 @@ MKDIR = Command(
     description="New directories can be read by you and by your algorithms.",
     arguments=(
         Argument("paths", nargs="+", metavar="PATH", help="directory to make; data:// may be left out"),
-        Argument("-p", "--parents", action="store_true", help="no error if it exists"),
+        Argument("-p", "--parents", action="store_true", help="no error if it exists; of a folder, the collection"),
     ),
     variadic="paths",
     examples=("algo mkdir .my/img_directory",),

@@ -2,7 +2,7 @@
 from .. import errors, uri
 from . import exit_status, failures, output
 from .context import CliError, UsageError
-from .remote import connect, expand, full_uri, has_wildcard, open_entries
+from .remote import collection, connect, expand, full_uri, has_wildcard, open_entries
 
 _BATCH = 1000
 
@@ -108,7 +108,10 @@ def mkdir(args, env):
 
     def make(path):
         # type: (str) -> None
-        directory = client.dir(_no_root(full_uri(path), "mkdir"))
+        target = _no_root(full_uri(path), "mkdir")
+        if args.parents:  # folders of a collection make themselves, with their first file
+            target = collection(target) or target
+        directory = client.dir(target)
         try:
             directory.create()
         except errors.ConflictError:
@@ -151,7 +154,7 @@ def rm(args, env):
                 if args.force:
                     continue
                 raise
-            env.done("Deleted %s %s" % ("directory" if item.is_dir() else "file", item.uri))
+            env.done("Deleted %s %s" % ("directory:" if item.is_dir() else "file", item.uri))
 
     return failures.each(args.paths, remove, env)
 

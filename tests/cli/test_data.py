@@ -142,6 +142,15 @@ def test_mkdir_and_rmdir(algo, client):
     assert algo("rmdir", ".my/made_here").status == 4
 
 
+def test_mkdir_of_folders(algo, client):
+    assert "folders come by themselves" in algo("mkdir", ".my/made_there/a").stderr
+    assert algo("mkdir", "-p", ".my/made_there/a/b").text == "Created directory: data://.my/made_there\n"
+    assert algo("mkdir", "-p", ".my/made_there/a/b").stdout == b""
+    client.file("data://.my/made_there/a/b/f").put("x")
+    assert algo("rmdir", ".my/made_there/a").status == 1 and algo("rmdir", "-f", ".my/made_there/a").status == 0
+    assert algo("rm", "-r", ".my/made_there").text == "Deleted directory: data://.my/made_there\n"
+
+
 def test_quiet(algo):
     assert algo("mkdir", "-q", ".my/quiet_one").stdout == b""
     assert algo("-q", "rmdir", ".my/quiet_one").stdout == b""
@@ -186,7 +195,7 @@ def test_rm_with_directories(algo, collection):
     for name in ("a/b/f", "a/g", "ab/f", "h", "ah"):
         collection.file(name).put("x")
     assert algo("rm", collection.path + "/a").status == 1
-    assert algo("rm", "-r", collection.path + "/a/b").text == "Deleted directory %s/a/b\n" % collection.uri
+    assert algo("rm", "-r", collection.path + "/a/b").text == "Deleted directory: %s/a/b\n" % collection.uri
     assert algo("rm", "-r", collection.path + "/a*").status == 0
     assert [item.getName() for item in collection.list()] == ["h"]
     assert algo("rm", "-r", collection.path + "/h", collection.path + "/none").status == 4
