@@ -1,4 +1,6 @@
 """The content of a remote file as it comes, over as many connections as it takes."""
+import re
+
 from . import errors
 from ._compat import PY2
 
@@ -47,15 +49,15 @@ class Incoming(object):
                     self._response.release_conn()
                 return 0
         while True:
-            if self._response is None:
-                self._reconnect()
             try:
+                if self._response is None:
+                    self._reconnect()
                 with self._client.reading(self._source.uri):  # and only that: a full disk here is no broken connection
                     count = self._receive(view)
                 break
             except errors.UnreachableError:
                 self._barren = self._barren + 1 if self.position == self._began_at else 0
-                if not self._etag or self._barren >= _BARREN:
+                if not self._etag or self.is_stale or self._barren >= _BARREN:
                     raise
                 self.close()
         self.position += count
@@ -96,17 +98,14 @@ class Incoming(object):
         if response.status != 206:
             response.close()
             self.is_stale = True
-            problem = "%s was replaced while it was read" % self._source.uri
-            raise self._broken(problem)
+            raise _broken("%s was replaced while it was read" % self._source.uri)
         self._response = response
+        begin = re.match(r"\s*bytes\s+(\d+)-", response.headers.get("Content-Range") or "")
+        if begin is not None and int(begin.group(1)) != self.position:  # the request was damaged on its way
+            self.close()
+            raise _broken("%s: the platform sent another part than was asked for" % self._source.uri)
         length = response.headers.get("Content-Length")
         self._ends_at = None if length is None else self.position + int(length)
-
-    def _broken(self, problem):
-        # type: (str) -> errors.ApiError
-        from .unreachable import ConnectionFailed
-
-        return ConnectionFailed(problem)
 
     def close(self):
         # type: () -> None
@@ -114,6 +113,13 @@ class Incoming(object):
         response, self._response = self._response, None
         if response is not None:
             response.close()
+
+
+def _broken(problem):
+    # type: (str) -> errors.ApiError
+    from .unreachable import ConnectionFailed
+
+    return ConnectionFailed(problem)
 
 
 def _is_plain(response):

@@ -74,6 +74,7 @@ class _Upload(object):
         self._beginnings = 0
         self._is_completing = False
         self._is_complete = False
+        self._refusals = 0  # in a row
 
     def run(self):
         # type: () -> None
@@ -100,11 +101,12 @@ class _Upload(object):
                 failures += 1
                 if failures > self._client._retries:
                     raise
+                self._refusals += isinstance(error, errors.RefusedError)
             _pause(failures)
             if offset is not None:
                 reached = self._reached(failures)
                 if reached is not None and reached > offset:
-                    failures = 0
+                    failures = self._refusals = 0
                 offset = reached
                 if self._is_complete:
                     return
@@ -157,7 +159,11 @@ class _Upload(object):
             # Perhaps it has to read all of it again, and it brings all of it to its disk.
             options["read_timeout"] = self._client._timeout + size / _SYNCED_PER_SECOND
         self._is_completing = True
-        self._request("PATCH", body=b"", headers=headers, content_type=MEDIA_TYPE, **options)
+        response = self._request("PATCH", body=b"", headers=headers, content_type=MEDIA_TYPE, **options)
+        if response.headers.get("Upload-Complete") != "?1":
+            raise errors.UnreachableError("%s: the request to complete it was damaged on its way" % self._file.uri)
+        if digests.differ(digests.told(response.headers), digest):
+            raise errors.CorruptedTransferError("%s arrived damaged at the platform" % self._file.uri)
 
     def _reached(self, failures):
         # type: (int) -> Optional[int]
@@ -166,7 +172,7 @@ class _Upload(object):
             try:
                 offset = self._ask()
                 break
-            except (errors.UnreachableError, errors.ApiInternalError):
+            except (errors.UnreachableError, errors.ApiInternalError, errors.RefusedError):
                 failures += 1
                 if failures > self._client._retries:
                     raise
@@ -184,9 +190,14 @@ class _Upload(object):
     def _ask(self):
         # type: () -> Optional[int]
         """How much of the upload the platform has; None if it doesn't know it (any more)."""
-        response = self._request("HEAD", also_ok=(400, 403, 404, 410))
-        offset = response.headers.get("Upload-Offset") or ""
-        return int(offset) if response.status < 300 and offset.isdigit() else None
+        for _ in range(2):  # a request that was damaged on its way can be about another upload
+            response = self._request("HEAD", also_ok=(404, 410))
+            if response.status < 300:
+                offset = response.headers.get("Upload-Offset") or ""
+                if not offset.isdigit():
+                    raise errors.UnreachableError("%s: the platform doesn't say how much it has" % self._file.uri)
+                return int(offset)
+        return None
 
     def _is_there(self):
         # type: () -> bool
@@ -212,9 +223,16 @@ class _Upload(object):
 
     def _may_go_on(self, error):
         # type: (errors.ApiError) -> bool
-        """Whether asking where the upload stands, and going on there, may help."""
+        """Whether asking where the upload stands, and going on there, may help.
+
+        Once it may after any refusal: a request whose head was damaged on its way is refused, too.
+        """
+        if isinstance(error, errors.CorruptedTransferError):
+            return False
         kinds = (errors.UnreachableError, errors.ApiInternalError, errors.ApiTimeoutError)
-        return isinstance(error, kinds) or (self._path is not None and error.status in (404, 409, 429))
+        return isinstance(error, kinds) or (
+            self._path is not None and (error.status in (404, 409, 429) or not self._refusals)
+        )
 
     def _request(self, method, **options):
         # type: (str, **Any) -> Any

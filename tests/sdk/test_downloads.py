@@ -254,3 +254,21 @@ def test_through_a_session_of_requests(server, item, target):
     copy = io.BytesIO()
     transfer.download_to(client, item.uri, copy)
     assert copy.getvalue() == CONTENT and (PY2 or copy.tell() == len(CONTENT))
+
+
+def test_another_part_than_was_asked_for_is_not_taken(item, target):
+    client, asked = item.client, []
+    request = client.request
+
+    def damaging(method, path, **options):
+        headers = options.get("headers") or {}
+        if "Range" in headers:
+            asked.append(headers["Range"])
+            if len(asked) == 1:
+                options["headers"] = dict(headers, Range="bytes=1-100")
+        return request(method, path, **options)
+
+    client.request = damaging
+    moved = []
+    transfer.download(client, item.uri, str(target), moved.append, connections=2)
+    assert target.read_binary() == CONTENT and sum(moved) == len(CONTENT) and asked.count(asked[0]) == 2

@@ -239,3 +239,46 @@ def test_who_has_too_many_unfinished_uploads_sends_it_whole(path):
         transfer.upload(Algorithmia.Client("simKEY", platform.address), path, "data://.my/c/f")
     assert [request.method for request in platform.requests] == ["OPTIONS", "POST", "PUT"]
     assert platform.requests[2].body == CONTENT
+
+
+def test_heads_that_are_damaged(collection, server, path):
+    """A request may be refused, or be another one, for a bit of its head: once is no reason to give up."""
+    client = Algorithmia.Client(server.key, server.address)
+    request, damaged, seen = client.request, [], []
+
+    def damaging(method, target, **options):
+        headers = dict(options.get("headers") or {})
+        name = (method, headers.get("Upload-Complete"))
+        seen.append(method)
+        if name in damage and name not in damaged:
+            damaged.append(name)
+            options["headers"] = dict(headers, **damage[name])
+        return request(method, target, **options)
+
+    client.request = damaging
+    for number, damage in enumerate([
+        {("PATCH", "?1"): {"Upload-Complete": "?0"}},
+        {("PATCH", "?1"): {"Upload-Complete": "x"}},
+        {("PATCH", "?0"): {"Upload-Offset": "7"}},
+        {("PATCH", "?0"): {"Authorization": "simNOBODY"}, ("HEAD", None): {"Authorization": "simNOBODY"}},
+        {("PATCH", "?0"): {"Upload-Complete": "?1"}},
+    ]):
+        del damaged[:], seen[:]
+        transfer.upload(client, path, "%s/f%d" % (collection.uri, number))
+        assert collection.file("f%d" % number).getBytes() == CONTENT and len(damaged) == len(damage)
+        assert seen.count("POST") == 1 and notes() == []
+
+
+def test_another_upload_is_no_reason_to_give_up(collection, server, path):
+    client = Algorithmia.Client(server.key, server.address)
+    request, missed = client.request, []
+
+    def missing(method, target, **options):
+        if method in ("PATCH", "HEAD") and method not in missed:
+            missed.append(method)
+            target += "x"
+        return request(method, target, **options)
+
+    client.request = missing
+    transfer.upload(client, path, collection.uri + "/f")
+    assert collection.file("f").getBytes() == CONTENT and missed == ["PATCH", "HEAD"]
