@@ -225,13 +225,6 @@ class AlgorithmiaFileSystem(BulkMethods):
             pass  # this key may not see which there are, or the platform has none
         return [_directory(name) for name in names]
 
-    def du(self, path, total=True, maxdepth=None, withdirs=False, **kwargs):
-        # type: (str, bool, Optional[int], bool, **Any) -> Any
-        """Sizes of the files below `path`: their sum, or one for each."""
-        found = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True)
-        sizes = {name: entry["size"] for name, entry in found.items()}
-        return sum(sizes.values()) if total else sizes
-
     def modified(self, path):
         # type: (str) -> Optional[datetime]
         """When the file was stored; aware, UTC."""

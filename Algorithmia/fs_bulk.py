@@ -1,16 +1,12 @@
-"""Many files at once, several at a time: a mixin of the file system in `fs`.
-
-What goes where is decided by fsspec's own methods: their rules for globs and trailing slashes are not written twice.
-"""
+"""The methods that take several paths, directories or patterns: a mixin of the file system in `fs`."""
 import errno
 from glob import has_magic
 
-from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractFileSystem
 
 from .errors import RefusedError
 from .fs_errors import changed
-from .fs_storing import StoringMethods
+from .fs_plans import AT_ONCE, Plan, TransferMethods
 from .parallel import Crew
 from .uri import HOSTED, data_uri
 
@@ -18,11 +14,9 @@ TYPE_CHECKING = False  # as everywhere in the SDK
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple  # noqa: F401
 
-_AT_ONCE = 8
 
-
-class BulkMethods(StoringMethods):
-    """The methods that take several paths, directories or patterns."""
+class BulkMethods(TransferMethods):
+    """What works on several files at a time."""
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -69,25 +63,32 @@ class BulkMethods(StoringMethods):
                 out[index] = error
         return out
 
-    def get(self, rpath, lpath, recursive=False, callback=DEFAULT_CALLBACK, maxdepth=None, **kwargs):
-        # type: (Any, Any, bool, Any, Optional[int], **Any) -> None
-        """Copy files to this machine, eight at a time; see `get_file`."""
-        plan = _Plan(self)
-        AbstractFileSystem.get(plan, rpath, lpath, recursive, DEFAULT_CALLBACK, maxdepth, **kwargs)
-        self._transfer(plan.pairs, self.get_file, callback)
+    def walk(self, path, maxdepth=None, topdown=True, on_error=None, **kwargs):
+        # type: (str, Optional[int], bool, Any, **Any) -> Any
+        """As `os.walk`. It leaves out what is gone meanwhile, and nothing else unless `on_error` says so: a part of a
+        tree is not to be taken for the whole."""
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError("maxdepth is at least 1")
+        maxdepth = None if maxdepth is None else maxdepth - 1
+        handler = _unless_gone if on_error is None else on_error
+        for top, directories, files in AbstractFileSystem.walk(self, path, 1, on_error=handler, **kwargs):
+            if topdown:
+                yield top, directories, files
+            for name in list(directories) if maxdepth != 0 else ():
+                below = top + "/" + name if top else name
+                for found in self.walk(below, maxdepth, topdown, on_error, **kwargs):
+                    yield found
+            if not topdown:
+                yield top, directories, files
+
+    def du(self, path, total=True, maxdepth=None, withdirs=False, **kwargs):
+        # type: (str, bool, Optional[int], bool, **Any) -> Any
+        """Sizes of the files below `path`: their sum, or one for each."""
+        found = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True)
+        sizes = {name: entry["size"] for name, entry in found.items()}
+        return sum(sizes.values()) if total else sizes
 
     # -- writing ------------------------------------------------------------------------------------------------------
-
-    def put(self, lpath, rpath, recursive=False, callback=DEFAULT_CALLBACK, maxdepth=None, **kwargs):
-        # type: (Any, Any, bool, Any, Optional[int], **Any) -> None
-        """Copy files from this machine, eight at a time; see `put_file`."""
-        plan = _Plan(self)
-        AbstractFileSystem.put(plan, lpath, rpath, recursive, DEFAULT_CALLBACK, maxdepth, **kwargs)
-        if self._intrans:  # they become visible together, and so are collected one by one
-            for source, target in plan.pairs:
-                self.put_file(source, target, **plan.options)
-            return
-        self._transfer(plan.pairs, self.put_file, callback, **plan.options)
 
     def pipe(self, path, value=None, **kwargs):
         # type: (Any, Optional[bytes], **Any) -> None
@@ -103,7 +104,7 @@ class BulkMethods(StoringMethods):
         # type: (Any, Any, bool, Optional[int], Optional[str], **Any) -> None
         """Copy files, on the platform if it can. `on_error`: raise, or ignore files that are gone (if recursive)."""
         ignored = on_error == "ignore" or (on_error is None and recursive)
-        pairs = self._copies(path1, path2, recursive, maxdepth)
+        pairs, _ = self._copies(path1, path2, recursive, maxdepth)
         for _, _, error in self._work(pairs, lambda pair: self._copy(pair[0], pair[1])):
             if error is not None and not (ignored and isinstance(error, FileNotFoundError)):
                 raise error
@@ -112,10 +113,10 @@ class BulkMethods(StoringMethods):
         # type: (Any, Any, bool, Optional[int], **Any) -> None
         """Copy, and then remove exactly what was copied."""
         places = {}  # type: Dict[str, str]
-        pairs = self._copies(path1, path2, recursive, maxdepth)
-        if not pairs:
+        pairs, directories = self._copies(path1, path2, recursive, maxdepth)
+        if not pairs and not directories:
             raise IsADirectoryError(errno.EISDIR, "%s is a directory; move it with recursive=True" % path1)
-        files, directories = [], []  # type: List[str], List[str]
+        files = []  # type: List[str]
         pairs = [pair for pair in pairs if self._real_place(pair[0], places) != self._real_place(pair[1], places)]
         for pair, is_file, error in self._work(pairs, lambda pair: self._copy(pair[0], pair[1])):
             if error is not None:
@@ -163,10 +164,19 @@ class BulkMethods(StoringMethods):
         return sorted(out)
 
     def _copies(self, path1, path2, recursive, maxdepth):
-        # type: (Any, Any, bool, Optional[int]) -> List[Tuple[str, str]]
-        plan = _Plan(self)
+        # type: (Any, Any, bool, Optional[int]) -> Tuple[List[Tuple[str, str]], List[str]]
+        """Sources and targets of what is to be copied, and the sources that are directories, whose targets there are
+        now."""
+        plan = Plan(self)
         AbstractFileSystem.copy(plan, path1, path2, recursive, maxdepth)
-        return plan.pairs
+        pairs, made = [], {}  # type: List[Tuple[str, str]], Dict[str, str]
+        for source, target in plan.pairs:
+            if plan.kind(source) == "directory":
+                made[source] = target
+            else:
+                pairs.append((source, target))
+        self._prepare(made.values())
+        return pairs, list(made)
 
     def _remove_files(self, names):
         # type: (List[str]) -> None
@@ -192,43 +202,13 @@ class BulkMethods(StoringMethods):
             connector = known[connector]
         return data_uri(connector, inside)
 
-    def _transfer(self, pairs, action, callback, **options):
-        # type: (List[Tuple[Any, Any]], Callable[..., Any], Any, **Any) -> None
-        """Do ``action(source, target)`` for all pairs, with a branch of `callback` for each."""
-        callback.set_size(len(pairs))
-
-        def do(pair):
-            # type: (Tuple[Any, Any]) -> None
-            with callback.branched(pair[0], pair[1]) as child:
-                action(pair[0], pair[1], callback=child, **options)
-
-        for _, _, error in self._work(pairs, do):
-            if error is not None:
-                raise error
-            callback.relative_update(1)
-
     def _work(self, jobs, action):
         # type: (List[Any], Callable[[Any], Any]) -> Any
         """``(job, result, error)`` of all jobs as they finish; leaving the loop stops the others."""
-        return Crew(_AT_ONCE).run(jobs, action)
+        return Crew(AT_ONCE).run(jobs, action)
 
 
-class _Plan(object):
-    """Stands in for a file system, and learns from fsspec's `get`, `put` or `copy` what would go where."""
-
-    def __init__(self, fs):
-        # type: (BulkMethods) -> None
-        self._fs = fs
-        self.pairs = []  # type: List[Tuple[Any, Any]]
-        self.options = {}  # type: Dict[str, Any]
-
-    def __getattr__(self, name):
-        # type: (str) -> Any
-        return getattr(self._fs, name)
-
-    def get_file(self, source, target, callback=None, **options):
-        # type: (Any, Any, Any, **Any) -> None
-        self.pairs.append((source, target))
-        self.options = options
-
-    put_file = cp_file = get_file
+def _unless_gone(error):
+    # type: (Exception) -> None
+    if not isinstance(error, FileNotFoundError):
+        raise error

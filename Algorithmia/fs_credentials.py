@@ -32,7 +32,7 @@ def filesystem(client, options):
     except ImportError as problem:
         if "fsspec" not in str(problem):
             raise
-        raise ImportError("file systems need fsspec: pip install 'algorithmia[fsspec]' (Python 3)")
+        raise ImportError("file systems need fsspec, 2024.12 or newer: pip install 'algorithmia[fsspec]'")
     # Not remembered by fsspec, for whom clients with other keys would be the same.
     return AlgorithmiaFileSystem(skip_instance_cache=True, **dict(options, **options_of(client)))
 

@@ -63,9 +63,53 @@ def test_directories_up_and_down_with_progress(fs: Any, here: str, tmp_path: Pat
     assert {str(path.relative_to(tmp_path / "back")): path.read_bytes() for path in (tmp_path / "back").rglob("*")
             if path.is_file()} == content  # fmt: skip
     for bar in (up, down):
-        assert bar.value == bar.size == len(bar.branches)
-        files = [branch for branch in bar.branches.values() if branch.size]
-        assert sorted((branch.size, branch.value) for branch in files if branch.value)[-1] == (70_000, 70_000)
+        assert bar.value == bar.size == 7  # directories, too
+        assert sorted(branch.value for branch in bar.branches.values()) == sorted(map(len, content.values()))
+        assert all(branch.value == branch.size for branch in bar.branches.values())
+
+
+def test_small_files_travel_in_company(server: Server, fs: Any, here: str, tmp_path: Path) -> None:
+    (tmp_path / "up").mkdir()
+    for number in range(200):
+        (tmp_path / "up" / f"{number:03}").write_bytes(b"%d" % number)
+    seen = server.client(server.admin_key)
+    before = requests(seen)
+    fs.put(str(tmp_path / "up"), here, recursive=True)
+    fs.get(f"{here}/up", str(tmp_path / "down"), recursive=True)
+    assert requests(seen) - before < 40
+    assert {path.name: path.read_bytes() for path in (tmp_path / "down").iterdir()} == {
+        f"{number:03}": b"%d" % number for number in range(200)
+    }
+    with pytest.raises(FileExistsError):
+        fs.put(str(tmp_path / "up" / "000"), f"{here}/up/001", mode="create")
+
+
+def requests(admin: Any) -> int:
+    """How many the platform has answered."""
+    lines = admin.request("GET", "/metrics").data.decode().splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("algorithmia_requests_total{"))
+
+
+def test_a_part_of_a_tree_is_not_taken_for_the_whole(fs: Any, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs.pipe({f"{here}/{folder}/f": b"" for folder in "abc"})
+    listed = fs._list
+
+    def fails(path: str) -> Any:
+        if path.endswith("/b"):
+            raise PermissionError("for a test")
+        return listed(path)
+
+    monkeypatch.setattr(fs, "_list", fails)
+    for walks in (fs.find, fs.du, lambda path: fs.get(path, "/", recursive=True), lambda path: fs.glob(path + "/**")):
+        with pytest.raises(PermissionError):
+            walks(here)
+    assert len(list(fs.walk(here, on_error="omit"))) == 3
+    assert [top for top, _, _ in fs.walk(here, maxdepth=1)] == [here]
+    monkeypatch.undo()
+    order = [f"{here}/a", f"{here}/b", f"{here}/c"]
+    assert [top for top, _, _ in fs.walk(here)] == [here, *order]
+    assert [top for top, _, _ in fs.walk(here, topdown=False)] == [*order, here]
+    assert [list(files) for _, _, files in fs.walk(here, detail=True)] == [[], ["f"], ["f"], ["f"]]
 
 
 def test_a_download_that_fails_leaves_nothing(fs: Any, here: str, tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         platform.stop()
 
 
+hosted_only = pytest.mark.parametrize("place", ["data"], indirect=True)  # the emulator has little part in it
+
+
 @pytest.fixture
 def proxy(place: tuple[Server, str]) -> Iterator[CountingProxy]:
     """The way to the platform on which bytes are counted."""
@@ -66,6 +69,7 @@ def test_pandas_csv(options: dict[str, str], here: str, name: str) -> None:
     assert pandas.read_csv(f"{here}/{name}", storage_options=options).equals(table)
 
 
+@hosted_only
 def test_a_table_that_fails_to_be_written_replaces_nothing(options: dict[str, str], here: str) -> None:
     pandas = pytest.importorskip("pandas", reason="this is about pandas")
 
@@ -133,6 +137,7 @@ def test_a_dataset_of_many_files(options: dict[str, str], here: str) -> None:
     assert sorted(read["count"].to_pylist()) == [1, 3]
 
 
+@hosted_only
 def test_dask_reads_blocks_in_other_processes(
     place: tuple[Server, str], options: dict[str, str], here: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +157,7 @@ def test_dask_reads_blocks_in_other_processes(
         assert b"".join(parts) == lines
 
 
+@hosted_only
 def test_arrays_in_chunks(options: dict[str, str], here: str, proxy: CountingProxy) -> None:
     """As xarray and dask read: an array whose chunks are files, a part of it at a time."""
     zarr = pytest.importorskip("zarr", reason="this is about zarr")
@@ -174,6 +180,7 @@ def test_whole_files_come_in_few_bytes_more(options: dict[str, str], here: str, 
     assert b"".join(pieces) == content and proxy.received - before < len(content) + 40_000
 
 
+@hosted_only
 def test_a_copy_in_the_local_cache(options: dict[str, str], here: str, tmp_path: Path) -> None:
     fs, path = fsspec.url_to_fs(f"{here}/cached", **options)
     for content in (b"first", b"second"):
