@@ -2,6 +2,7 @@
 
 Build (`build_request`), send (`request`), map errors: each step once. API documents: algorithms, data, management.
 """
+import contextlib
 import os
 import threading
 from collections import namedtuple
@@ -18,8 +19,8 @@ TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take 
 if TYPE_CHECKING:
     from typing import (  # noqa: F401
         Any,
-        ContextManager,
         Dict,
+        Iterator,
         List,
         Mapping,
         NamedTuple,
@@ -307,12 +308,19 @@ class Client(RequestHelpers, OrganizationMethods, ConnectorMethods):
             )
         raise errors.from_response(response.status, response.headers, body, family, subject)
 
+    @contextlib.contextmanager
     def reading(self, subject=None):
-        # type: (Optional[str]) -> ContextManager[None]
+        # type: (Optional[str]) -> Iterator[None]
         """A context in which reading a streamed body raises UnreachableError instead of urllib3's exceptions."""
-        from .unreachable import mapped
+        from urllib3.exceptions import HTTPError
 
-        return mapped(self._address, subject)
+        try:
+            yield
+        except (HTTPError, IOError) as error:
+            from . import unreachable  # which takes long, as requests does: only when something has gone wrong
+
+            problem = unreachable.from_exception(error, self._address, subject)
+            raise problem
 
     def _connection(self):
         # type: () -> Sender

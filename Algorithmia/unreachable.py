@@ -2,7 +2,6 @@
 
 Imported only when something has gone wrong. The classes are also requests' exceptions, which old code catches.
 """
-import contextlib
 import errno
 import re
 import socket
@@ -95,17 +94,6 @@ def from_exception(error, address, subject=None):
             % (address, _words(root))
         )
     return ConnectionFailed("the connection to %s broke%s: %s" % (address, about, _words(root)))
-
-
-@contextlib.contextmanager
-def mapped(address, subject=None):
-    # type: (Optional[str], Optional[str]) -> Iterator[None]
-    """A context in which urllib3's exceptions leave as UnreachableError."""
-    try:
-        yield
-    except (_urllib3.HTTPError, socket.error) as error:
-        problem = from_exception(error, address, subject)
-        raise problem
 
 
 def _words(root):
