@@ -41,7 +41,7 @@ def start(server, way, tmpdir):
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+            process.communicate()
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
