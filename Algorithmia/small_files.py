@@ -210,9 +210,11 @@ class Company(object):
             if collection not in self._known:
                 try:
                     response = self._client.request("HEAD", api_path(HOSTED, collection), family=errors.DATA)
-                except errors.RefusedError:
-                    return False
-                offered = (response.headers.get("Accept-Post") or "").lower().split(",")
+                    offered = (response.headers.get("Accept-Post") or "").lower().split(",")
+                except errors.NotFoundError:
+                    return False  # it may be made yet
+                except errors.ApiError:
+                    offered = []  # what goes alone says what is wrong
                 self._known[collection] = tar_files.CONTENT_TYPE in [kind.partition(";")[0].strip() for kind in offered]
             return self._known[collection]
 
