@@ -206,6 +206,8 @@ class AlgorithmiaFileSystem(BulkMethods):
             with refusals():
                 # With the slash it's never a file, whose content would be the answer.
                 for item in self.client.dir(self._uri(path) + "/").list():
+                    if item.uri.endswith(("/", "/.", "/..")):
+                        continue  # keys of object stores may be called so; no path leads there
                     name = "%s/%s" % (path, item.getName())
                     known = item  # type: Any
                     entries.append(_directory(name) if item.is_dir() else _entry(name, known.size, known.last_modified))

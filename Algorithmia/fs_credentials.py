@@ -41,7 +41,7 @@ def options_of(client):
     # type: (Client) -> Dict[str, Any]
     """The options, none of them secret, from which `client_of` makes `client` again."""
     options = {}  # type: Dict[str, Any]
-    if client.source is config.EMBEDDED:
+    if client.source == config.EMBEDDED:
         options["profile"] = config.LOCAL_PROFILE
     elif client.source.startswith(_PROFILE):
         options["profile"] = client.source[len(_PROFILE) :]

@@ -294,7 +294,9 @@ def test_it_is_made_from_what_is_configured(server: Server, monkeypatch: Any) ->
     from Algorithmia import config
 
     config.save_profile("work", config.Profile(server.key, server.address))
-    assert fsspec.filesystem("algorithmia", profile="work").ls("data", detail=False) == [f"data/{server.user}"]
+    named = fsspec.filesystem("algorithmia", profile="work")
+    assert named.ls("data", detail=False) == [f"data/{server.user}"] and named.storage_options["profile"] == "work"
+    assert elsewhere(named, Path(config.home()).parent) == f"['data/{server.user}']\n"
     monkeypatch.setenv("ALGORITHMIA_API", server.address)
     monkeypatch.setenv("ALGORITHMIA_API_KEY", server.key)
     fs = fsspec.filesystem("algorithmia")

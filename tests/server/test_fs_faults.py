@@ -103,6 +103,16 @@ def test_a_platform_without_ranges() -> None:
         assert fs.cat_file("data/.my/c/f", -10) == CONTENT[-10:]
 
 
+def test_names_that_lead_elsewhere_are_left_out() -> None:
+    listing = {
+        "folders": [{"name": name} for name in ("", ".", "..", "...")],
+        "files": [{"filename": name, "size": 1, "last_modified": "2020-01-01T00:00:00.000Z"} for name in ("..", "a")],
+    }
+    with WireServer(answer(listing, headers=["X-Data-Type: directory"])) as platform:
+        fs = filesystem(platform.address)
+        assert fs.ls("data/.my/c", detail=False) == ["data/.my/c/...", "data/.my/c/a"]
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------
 
 

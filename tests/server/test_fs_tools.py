@@ -70,7 +70,8 @@ def test_pandas_csv(options: dict[str, str], here: str, name: str) -> None:
 
 
 @hosted_only
-def test_a_table_that_fails_to_be_written_replaces_nothing(options: dict[str, str], here: str) -> None:
+@pytest.mark.parametrize("name", ["kept.csv", "kept.csv.gz"])
+def test_a_table_that_fails_to_be_written_replaces_nothing(options: dict[str, str], here: str, name: str) -> None:
     pandas = pytest.importorskip("pandas", reason="this is about pandas")
 
     class Unprintable:
@@ -78,11 +79,11 @@ def test_a_table_that_fails_to_be_written_replaces_nothing(options: dict[str, st
             raise ZeroDivisionError
 
     good = pandas.DataFrame({"a": [1]})
-    good.to_csv(f"{here}/kept.csv", index=False, storage_options=options)
+    good.to_csv(f"{here}/{name}", index=False, storage_options=options)
     bad = pandas.DataFrame({"a": [*range(300_000), Unprintable()]}, dtype=object)
     with pytest.raises(ZeroDivisionError):
-        bad.to_csv(f"{here}/kept.csv", index=False, storage_options=options)
-    assert pandas.read_csv(f"{here}/kept.csv", storage_options=options).equals(good)
+        bad.to_csv(f"{here}/{name}", index=False, storage_options=options)
+    assert pandas.read_csv(f"{here}/{name}", storage_options=options).equals(good)
 
 
 @pytest.fixture
