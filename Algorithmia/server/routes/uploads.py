@@ -22,7 +22,8 @@ from ..services import digests
 from ..services.data_paths import Kind, Target
 from ..services.data_uploads import UploadRequest
 from ..services.preconditions import Conditions
-from ..services.resumable_uploads import ResumableUpload, ResumableUploads, Unfinished
+from ..services.resumable_upload import ResumableUpload, Unfinished
+from ..services.resumable_uploads import ResumableUploads
 from ..turns import TakenOver
 from .receiving import write_directly
 

@@ -1,0 +1,261 @@
+"""One upload that is continued: its row, its staged blob, and what one request adds to it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ..db import schema
+from ..db.values import now_ms
+from ..errors import BadRequest, Conflict, NotFound
+from ..storage.base import BlobWriter
+from . import data_records
+from .content_types import ContentType
+from .data_access import require_own
+from .data_uploads import Stored, Stores, Upload, UploadRequest, disk_errors
+from .digests import CorruptedContent, Digest, Hasher
+from .quotas import Usage, exceeded
+
+log = logging.getLogger("algorithmia.storage")
+
+# Seconds that an upload is kept for after the last sign of it.
+MAX_AGE = 24 * 3600
+# Per account: more are refused until some are completed, cancelled or too old.
+MAX_UNFINISHED = 100
+_TOUCH_SECONDS = 600.0
+_PIECE = 1024 * 1024
+# Threads that read what has come already; commits read for themselves if need be.
+_READERS = threading.BoundedSemaphore(2)
+
+_uploads = schema.uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A row of `uploads`."""
+
+    id: str
+    account_id: str
+    target: str
+    content_type: str | None
+    size: int | None
+    conditions: str
+    blob_id: str
+    touched_at: int
+
+    @property
+    def seconds_left(self) -> int:
+        """How long it will be kept if nothing comes any more."""
+        return max(0, MAX_AGE - (now_ms() - self.touched_at) // 1000)
+
+
+@dataclass(slots=True)
+class Digested:
+    """What is known of the first `size` bytes of an upload."""
+
+    hash: Hasher
+    type: ContentType
+    size: int
+
+
+class ResumableUpload(Upload):
+    """One request's part in an upload: any number of `write`, then `commit`, `abort` or `discard`.
+
+    `abort` lets go of it and keeps what has come, since that's what such an upload is for.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        request: UploadRequest,
+        row: Unfinished | None = None,
+        digested: Digested | None = None,
+        keep: Callable[[str, Digested], None] = lambda upload_id, digested: None,
+    ) -> None:
+        self.row = row
+        self._keep = keep
+        self._ended = False
+        self._touched = time.monotonic()
+        self._catching = threading.Lock()
+        super().__init__(stores, request, whole=row is not None)
+        self._size = self._writer.size
+        self._hashed = 0
+        if digested is not None and digested.size <= self._size:
+            self._hash, self._type, self._hashed = digested.hash, digested.type, digested.size
+
+    @property
+    def size(self) -> int:
+        """Bytes that have come so far."""
+        return self._size
+
+    @property
+    def blob_id(self) -> str:
+        """Where they are."""
+        return self._writer.id
+
+    def write(self, data: bytes) -> None:
+        self._check_total(self._size + len(data))
+        with self._busy, disk_errors():
+            if self._ended:
+                raise Conflict("another request has taken over this upload")
+            try:
+                self._writer.write(data)
+            finally:
+                is_next = self._hashed == self._size
+                was, self._size = self._size, self._writer.size
+            if is_next:
+                self._hash.update(data)
+                self._type.feed(data)
+                self._hashed = was + len(data)
+        if time.monotonic() - self._touched > _TOUCH_SECONDS:
+            self._touch()
+
+    def expect(self, digest: Digest | None) -> None:
+        """Have `commit` compare with `digest`."""
+        self._hash.expect(digest)
+
+    def read_up(self) -> None:
+        """Begin to hash what came before this request, on a thread, while more comes."""
+        if self._hashed < self._size and _READERS.acquire(blocking=False):
+            threading.Thread(target=self._read_up_and_release, daemon=True, name="upload-digest").start()
+
+    def commit(self) -> Stored:
+        """As `Upload.commit`. Damaged content is dropped; after another refusal the upload can be completed later."""
+        row = self.row
+        if row is not None and row.size is not None and self._size != row.size:
+            raise BadRequest(
+                f"upload {row.id} of {row.size} bytes can't be complete with {self._size} of them: send the rest first"
+            )
+        self._hash_rest()
+        try:
+            stored = super().commit()
+        except CorruptedContent:
+            self.discard()
+            raise
+        self._ended = True
+        return stored
+
+    def abort(self) -> None:
+        self._ended = True
+        with self._catching, self._busy:
+            if not self._done:
+                self._done = True
+                with suppress(OSError):
+                    self._writer.suspend()
+                if self.row is None:  # nothing refers to it yet
+                    self._stores.blobs.delete(self._writer.id)
+                else:
+                    self._keep(self.row.id, Digested(self._hash, self._type, self._hashed))
+
+    def discard(self) -> None:
+        """End the upload and remove what has come of it."""
+        self.abort()
+        if self.row is not None:
+            remove(self._stores, [self.row])
+
+    def _begin_blob(self) -> BlobWriter:
+        self._check_quota(self._request.size or 0)
+        blobs = self._stores.blobs
+        return blobs.create(resumable=True) if self.row is None else blobs.resume(self.row.blob_id)
+
+    def _check_quota(self, size: int) -> None:
+        # Nobody may fill the disk with uploads that are never completed: what has been begun counts as if it were.
+        target = self._request.target
+        with self._stores.database.read() as connection:
+            account_id = require_own(self._place, target)
+            usage = self._stores.quotas.usage(connection, account_id)
+            if not usage.quota:
+                return
+            _, existing = data_records.locate(connection, self._place, target.file)
+            others = rows(connection, _uploads.c.account_id == account_id)
+        begun = sum(_size(self._stores, row) for row in others if self.row is None or row.id != self.row.id)
+        usage = Usage(usage.used + begun, usage.quota)
+        self._replaces = existing.size if existing else 0
+        self._room = usage.room_for(self._replaces)
+        if self._room is not None and size > self._room:
+            raise exceeded(usage, target.uri)
+
+    def _settle(self, connection: sa.Connection) -> None:
+        row = self.row
+        if row is None or not connection.execute(_uploads.delete().where(_uploads.c.id == row.id)).rowcount:
+            raise NotFound("the upload was cancelled, or is too old: begin it anew")
+
+    def _check_total(self, size: int) -> None:
+        self._check_size(size)
+        if self.row is not None and self.row.size is not None and size > self.row.size:
+            self.discard()
+            raise BadRequest(
+                f"upload {self.row.id} was announced with {self.row.size} bytes, and more came: it was dropped"
+            )
+
+    def _touch(self) -> None:
+        self._touched = time.monotonic()
+        if self.row is not None:
+            with self._stores.database.write() as connection:
+                connection.execute(_uploads.update().where(_uploads.c.id == self.row.id).values(touched_at=now_ms()))
+
+    def _read_up_and_release(self) -> None:
+        try:
+            self._hash_rest()
+        except OSError:
+            log.debug("upload %s: gone while it was read", self._writer.id)
+        finally:
+            _READERS.release()
+
+    def _hash_rest(self) -> None:
+        """Hash what has been written and not hashed yet. Writes go on meanwhile, and take over once this is done."""
+        with self._catching:
+            if self._hashed == self._size:
+                return
+            with self._stores.blobs.open_blob(self._writer.id) as content:
+                content.seek(self._hashed)
+                while True:
+                    with self._busy:
+                        left = self._size - self._hashed
+                    if not left or self._ended:
+                        return
+                    data = content.read(min(left, _PIECE))
+                    if not data:
+                        raise OSError(f"staged blob {self._writer.id} is {left} bytes too short")
+                    self._hash.update(data)
+                    self._type.feed(data)
+                    with self._busy:
+                        self._hashed += len(data)
+
+
+def rows(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Unfinished]:
+    """The rows that meet all `conditions`, a hundred at most."""
+    columns = [_uploads.c[name] for name in Unfinished.__dataclass_fields__]
+    statement = sa.select(*columns).where(*conditions).limit(MAX_UNFINISHED)
+    return [Unfinished(*row) for row in connection.execute(statement)]
+
+
+def _size(stores: Stores, row: Unfinished) -> int:
+    """How large the upload will be, or is by now."""
+    if row.size is not None:
+        return row.size
+    try:
+        writer = stores.blobs.resume(row.blob_id)
+    except FileNotFoundError:
+        return 0
+    writer.suspend()
+    return writer.size
+
+
+def remove(stores: Stores, rows: list[Unfinished]) -> None:
+    """Forget `rows`, and remove what has come of them."""
+    with stores.database.write() as connection:
+        # One that was completed meanwhile has no row any more, and its blob is a file's.
+        gone = [
+            row.blob_id
+            for row in rows
+            if connection.execute(_uploads.delete().where(_uploads.c.id == row.id)).rowcount
+        ]
+        stores.garbage.add(connection, gone)
+    stores.garbage.unlink(gone)
