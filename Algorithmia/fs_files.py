@@ -281,7 +281,7 @@ class CompressedWriter(io.RawIOBase):
 
 
 # Contexts around our files that close them in an exception's wake as if nothing had happened.
-_WRAPPERS = ("fsspec.core", "pandas.io.common")
+_WRAPPERS = ("fsspec.core", "pandas.io.common", "pyarrow.parquet.core")
 
 
 def _left_by_an_error():

@@ -86,6 +86,20 @@ def test_a_table_that_fails_to_be_written_replaces_nothing(options: dict[str, st
     assert pandas.read_csv(f"{here}/{name}", storage_options=options).equals(good)
 
 
+@hosted_only
+def test_a_parquet_file_that_fails_to_be_written_replaces_nothing(options: dict[str, str], here: str) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="this is about pyarrow")
+    from pyarrow import parquet
+
+    fs, path = fsspec.url_to_fs(f"{here}/kept.parquet", **options)
+    good = arrow.table({"a": [1, 2, 3]})
+    parquet.write_table(good, path, filesystem=fs)
+    with pytest.raises(ZeroDivisionError), parquet.ParquetWriter(path, good.schema, filesystem=fs) as writer:
+        writer.write_table(arrow.table({"a": [4]}))
+        raise ZeroDivisionError
+    assert parquet.read_table(path, filesystem=fs) == good
+
+
 @pytest.fixture
 def table(options: dict[str, str], here: str) -> tuple[str, int]:
     """The path and size of a parquet file of eight columns of noise, ten row groups each."""
