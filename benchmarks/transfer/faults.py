@@ -311,6 +311,10 @@ class _Torture:
             found = self._remote.read(f"{_COLLECTION}/{name}")
             if found != content:
                 self._violated(f"{name} was {content}, and is {found}")
+        # What the sweep has removed is forgotten at the next start.
+        server.kill()
+        server.spawn()
+        server.wait_until_ready()
         server.end()
         for what in inspection.leftovers(state):
             self._violated(what)
