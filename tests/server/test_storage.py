@@ -119,6 +119,19 @@ def test_buffer_that_is_used_again_was_copied(store: BlobStore) -> None:
     assert read(store, writer.id) == content
 
 
+def test_many_uploads_side_by_side(store: BlobStore, place: Place) -> None:
+    for ends in ("finish", "abort") * 2:  # whatever bounds them, none is lost for those that come later
+        writers = [store.create() for _ in range(20)]
+        for number, writer in enumerate(writers):
+            writer.write(b"%d" % number)
+        for writer in writers:
+            getattr(writer, ends)()
+        if ends == "finish":
+            assert [read(store, writer.id) for writer in writers] == [b"%d" % number for number in range(20)]
+            store.delete_many([writer.id for writer in writers])
+        assert place.published() == [] and is_clean(place)
+
+
 def test_nothing_is_visible_of_a_blob_that_is_being_written(store: BlobStore, place: Place) -> None:
     writer = store.create()
     writer.write(bytes(LARGE))

@@ -16,22 +16,25 @@ if TYPE_CHECKING:
 
 # An upload holds such a part in memory, and those in flight besides. An object has at most 10,000 of them.
 PART = 8 * 1024 * 1024
-PARTS_IN_FLIGHT = 2
 _PIECE = 512 * 1024
 # How often reading goes on with another request when a connection breaks, as one does whose far end waits for long.
 _ATTEMPTS = 4
 
 
 class StreamedWriter:
-    """Sends a blob in parts while it is written; there is an object once it's finished, and not before."""
+    """Sends a blob in parts while it is written; there is an object once it's finished, and not before.
 
-    def __init__(self, store: ObjectBlobStore, blob_id: str) -> None:
+    on_end  is called once when it's finished or aborted
+    """
+
+    def __init__(self, store: ObjectBlobStore, blob_id: str, on_end: Callable[[], None]) -> None:
         self.id = blob_id
         self.size = 0
         self._store = store
         self._may_exist = False
         store.unsettled.add(blob_id)
         self._parts = store.open_writer(blob_id)
+        self._on_end = on_end
 
     def write(self, data: bytes | memoryview) -> None:
         with translated():
@@ -44,8 +47,11 @@ class StreamedWriter:
         self._store.unsettled.sync()
         self._may_exist = True
         parts, self._parts = self._parts, None
-        with translated():
-            parts.close()
+        try:
+            with translated():
+                parts.close()
+        finally:
+            self._on_end()
 
     def suspend(self) -> None:
         raise ValueError(f"blob {self.id} was not created as resumable")
@@ -53,8 +59,11 @@ class StreamedWriter:
     def abort(self) -> None:
         parts, self._parts = self._parts, None
         if parts is not None:
-            with translated(), suppress(_NotWanted), parts:
-                raise _NotWanted
+            try:
+                with translated(), suppress(_NotWanted), parts:
+                    raise _NotWanted
+            finally:
+                self._on_end()
         if self._may_exist:
             self._store.delete(self.id)
         self._store.unsettled.discard(self.id)

@@ -21,13 +21,19 @@ from .base import PROBE, BlobWriter, Entry, checked, is_blob_id
 from .local import LocalBlobStore
 from .notes import Notes
 from .object_errors import translated
-from .object_streams import PART, PARTS_IN_FLIGHT, ObjectReader, SpooledWriter, StreamedWriter
+from .object_streams import PART, ObjectReader, SpooledWriter, StreamedWriter
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 # Providers take 10,000 parts and no more.
 _MOST_PARTS = 9_000
+# What bounds the memory of all uploads together: so many are sent while they come, and more of them by way of the disk,
+# from where so many go at once; of each, so many parts.
+_STREAMS = 8
+_STREAM_PARTS = 2
+_SENDERS = 4
+_SENDER_PARTS = 4
 # Requests at once where there are many to make; names in one request that removes them.
 _AT_ONCE = 16
 _TOGETHER = 1000
@@ -48,14 +54,20 @@ class ObjectBlobStore:
         self.unsettled = Notes(root / "unsettled")
         self._objects: Any = objects
         self._spool = LocalBlobStore(root)
+        self._streams = threading.BoundedSemaphore(_STREAMS)
+        self._senders = threading.BoundedSemaphore(_SENDERS)
         self._lock = threading.Lock()
         self._readers: Counter[str] = Counter()
         self._deleted_while_read: set[str] = set()
 
     def create(self, resumable: bool = False, blob_id: str | None = None) -> BlobWriter:
-        if resumable:
+        if resumable or not self._streams.acquire(blocking=False):
             return SpooledWriter(self, self._spool.create(blob_id=blob_id))
-        return StreamedWriter(self, uuid.uuid4().hex if blob_id is None else blob_id)
+        try:
+            return StreamedWriter(self, uuid.uuid4().hex if blob_id is None else blob_id, self._streams.release)
+        except BaseException:
+            self._streams.release()
+            raise
 
     def resume(self, blob_id: str) -> BlobWriter:
         return SpooledWriter(self, self._spool.resume(blob_id))
@@ -159,9 +171,7 @@ class ObjectBlobStore:
         """The library's writer of an object."""
         import obstore
 
-        return obstore.open_writer(
-            self._objects, _key(blob_id), buffer_size=PART, max_concurrency=PARTS_IN_FLIGHT
-        )
+        return obstore.open_writer(self._objects, _key(blob_id), buffer_size=PART, max_concurrency=_STREAM_PARTS)
 
     def send_spooled(self, blob_id: str) -> None:
         """Make an object of what is in the spool, where it stays until it's published."""
@@ -171,8 +181,8 @@ class ObjectBlobStore:
         self.unsettled.sync()
         path = Path(self._spool.staged_path(blob_id))
         part = max(PART, path.stat().st_size // _MOST_PARTS)
-        with translated():
-            obstore.put(self._objects, _key(blob_id), path, chunk_size=part, max_concurrency=PARTS_IN_FLIGHT)
+        with self._senders, translated():
+            obstore.put(self._objects, _key(blob_id), path, chunk_size=part, max_concurrency=_SENDER_PARTS)
 
     def _open_object(self, blob_id: str) -> BinaryIO:
         with self._lock:
