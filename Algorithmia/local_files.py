@@ -1,10 +1,9 @@
 """Writing local files so that each appears under its name only when it is complete and on disk."""
 import atexit
-import calendar
+import binascii
 import contextlib
 import io
 import os
-import uuid
 
 from . import abandoned
 from ._compat import replace_file
@@ -35,7 +34,7 @@ def replacing(local_path):
             yield device
         return
     abandoned.sweep(os.path.dirname(local_path))
-    temporary = temporary_name(local_path, uuid.uuid4().hex)
+    temporary = temporary_name(local_path, random_key())
     mode = mode_of(local_path)
     # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)
     handle = os.open(temporary, _CREATE, 0o666 if mode is None else 0o600)
@@ -65,7 +64,13 @@ def temporary_name(local_path, key):
     # type: (str, str) -> str
     """Where content is kept before it becomes `local_path`: beside it, hidden."""
     directory, name = os.path.split(local_path)
-    return os.path.join(directory, ".%s.%s.part" % (name[:100], key))
+    return os.path.join(directory, ".%s.%s.part" % (name[:50], key))  # which is up to 200 bytes, of 255
+
+
+def random_key():
+    # type: () -> str
+    """A key for `temporary_name` that nothing else has: 32 hexadecimal digits."""
+    return binascii.hexlify(os.urandom(16)).decode("ascii")
 
 
 def remember(path, at_exit):
@@ -116,6 +121,8 @@ def pump(read, target, progress):
 def set_time(path, moment):
     # type: (str, datetime) -> None
     """Make `moment` (naive UTC) the time of change of the file at `path`; nothing for devices and pipes."""
+    import calendar
+
     if os.path.isfile(path):
         seconds = calendar.timegm(moment.timetuple())
         os.utime(path, (seconds, seconds))
