@@ -1,11 +1,10 @@
 """Small local files that arrive together: each gets its name only when all of them are complete and on disk."""
 import os
 import stat
-import uuid
 
 from . import abandoned
 from ._compat import replace_file
-from .local_files import forget, mode_of, remember, temporary_name
+from .local_files import forget, mode_of, random_key, remember, temporary_name
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class _Arrival(object):
         self._seconds = seconds
         self._mode = mode_of(path)
         abandoned.sweep(os.path.dirname(path))
-        self._temporary = temporary_name(path, uuid.uuid4().hex)
+        self._temporary = temporary_name(path, random_key())
         # A new file gets what the umask leaves. (To ask for the umask is to change it, for all threads.)
         self._handle = os.open(self._temporary, _CREATE, 0o666 if self._mode is None else 0o600)
         remember(self._temporary, lambda: os.unlink(self._temporary))
