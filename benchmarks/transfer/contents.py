@@ -84,3 +84,8 @@ def tree(directory: Path) -> Contents:
 def names(chance: random.Random, count: int) -> list[str]:
     """File names of which no two are alike: a damaged bit in a request's path must not lead to another file."""
     return [f"{chance.getrandbits(48):012x}.bin" for _ in range(count)]
+
+
+def nested_names(chance: random.Random, count: int) -> list[str]:
+    """As `names`, some of them in directories."""
+    return [chance.choice(("", "", "inner/", "inner/most/")) + name for name in names(chance, count)]

@@ -29,7 +29,7 @@ from benchmarks.server import Server
 
 from . import inspection
 from .attempts import Clients, Outcome, copy_command
-from .contents import Content, Contents, names, random_size, tree, write_random, write_tree
+from .contents import Content, Contents, names, nested_names, random_size, tree, write_random, write_tree
 from .proxy import ACT, DOWN, DROP, DUPLICATE, FLIP, STALL, TRUNCATE, UP, Fault, Proxy
 
 LARGEST = 100_000_000
@@ -82,7 +82,7 @@ class _Torture:
         self._remote = inspection.Remote(server)
         self._clients = Clients(server, proxy, place, random.Random(chance.random()))
         self._names = names(chance, 8)
-        self._trees = {f"tree{number}": names(chance, 30) for number in range(3)}
+        self._trees = {f"tree{number}": nested_names(chance, 30) for number in range(3)}
         self._contents: dict[str, Content | None] = dict.fromkeys(self._names)
         self._label = ""
 
