@@ -1,6 +1,6 @@
 """Large downloads that aren't complete yet, kept beside their target, so that the next run goes on with them.
 
-The file ``.NAME.KEY.part`` holds the beginning of the content, without gaps; KEY is made of the data URI and the ETag.
+The file ``.NAME.KEY.part`` holds the beginning of the content, without gaps; KEY is made of NAME, data URI and ETag.
 While parts of it are filled out of order it is called ``.NAME.KEY.gaps.part``, and what a killed process leaves under
 that name is of no use. A process that writes one has it locked.
 """
@@ -10,10 +10,9 @@ import os
 import re
 import threading
 import time
-import uuid
 
 from . import abandoned, local_files
-from ._compat import replace_file, to_bytes
+from ._compat import PY2, replace_file
 
 try:
     import fcntl as _fcntl
@@ -40,7 +39,7 @@ class Part(object):
         # type: (str, str, str) -> None
         self._target = local_path
         self._mode = local_files.mode_of(local_path)
-        key = hashlib.sha256(to_bytes("%s\n%s" % (uri, etag))).hexdigest()[:16]
+        key = _hashed(os.path.basename(local_path)) + _hashed("%s\n%s" % (uri, etag))
         self._kept = local_files.temporary_name(local_path, key)
         self._with_gaps = local_files.temporary_name(local_path, key + ".gaps")
         self.path = self._kept
@@ -48,7 +47,7 @@ class Part(object):
         _sweep(local_path, self._kept)
         handle = self._locked()
         if handle is None:  # somebody else downloads it, too
-            self.path = local_files.temporary_name(local_path, uuid.uuid4().hex)
+            self.path = local_files.temporary_name(local_path, local_files.random_key())
             handle = os.open(self.path, _FLAGS | os.O_EXCL, self._creation_mode())
             local_files.remember(self.path, lambda: os.unlink(self.path))
         self.handle = handle  # type: int
@@ -188,19 +187,28 @@ def _sweep(local_path, current):
     # type: (str, str) -> None
     """Remove what earlier downloads to `local_path` left that nobody will continue."""
     directory = os.path.dirname(local_path)
+    # Of long names the files have only the beginning, which others may have, too.
     prefix = os.path.basename(local_files.temporary_name(local_path, ""))[: -len(".part")]
+    own = prefix + _hashed(os.path.basename(local_path))
     try:
         names = os.listdir(directory)
     except OSError:
         return
     for name in names:
-        if name.startswith(prefix) and name.endswith(".part") and _KEY.match(name[len(prefix) : -len(".part")]):
+        if name.startswith(own) and name.endswith(".part") and _KEY.match(name[len(prefix) : -len(".part")]):
             path = os.path.join(directory, name)
             try:
                 if path != current or os.path.getmtime(path) < time.time() - _MAX_AGE:
                     _remove_abandoned(path)
             except (OSError, IOError):
                 pass  # somebody else has it, or was quicker
+
+
+def _hashed(text):
+    # type: (Any) -> str
+    if not isinstance(text, bytes):  # names of files needn't be UTF-8
+        text = text.encode("utf-8", "replace" if PY2 else "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:8]
 
 
 def _remove_abandoned(path):

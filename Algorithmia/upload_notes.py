@@ -31,12 +31,12 @@ class Note(object):
         # type: (DataFile, str) -> None
         status = os.stat(path)
         changed = getattr(status, "st_mtime_ns", None) or int(status.st_mtime * 1000000000)
-        client = data_file.client
+        client, where = data_file.client, os.path.realpath(path)
         whose = hashlib.sha256(to_bytes(client.apiKey or client.bearerToken or "")).hexdigest()
         self._about = {
             "address": client.apiAddress,
             "uri": str(data_file.uri),
-            "path": os.path.realpath(path),
+            "path": where.decode("utf-8", "replace") if isinstance(where, bytes) else where,
             "size": status.st_size,
             "changed": changed,
         }

@@ -1,5 +1,6 @@
 """Large downloads: over several connections or one, broken off and continued, damaged, and what they leave beside the
 target."""
+import hashlib
 import io
 import os
 import subprocess
@@ -147,9 +148,12 @@ def test_a_kept_part_of_another_version_is_swept(item, target, through):
 def test_what_is_swept_and_what_is_not(item, target):
     directory = target.dirpath()
     ancient = directory.join(".down.%s.part" % ("0" * 32))
-    stale = directory.join(".down.%s.part" % ("1" * 16))
-    gaps = directory.join(".down.%s.gaps.part" % ("2" * 16))
-    others = [directory.join(name) for name in (".other.%s.part" % ("3" * 16), ".down.part", ".down.x.part")]
+    own = hashlib.sha256(b"down").hexdigest()[:8]
+    stale = directory.join(".down.%s11111111.part" % own)
+    gaps = directory.join(".down.%s22222222.gaps.part" % own)
+    # The second is of another file whose long name begins in the same way.
+    names = (".other.%s.part" % ("3" * 16), ".down.%s.part" % ("5" * 16), ".down.part", ".down.x.part")
+    others = [directory.join(name) for name in names]
     young = directory.join(".down.%s.part" % ("4" * 32))  # of a download that somebody is making
     for path in [ancient, stale, gaps, young] + others:
         path.write("x")

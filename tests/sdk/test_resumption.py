@@ -3,6 +3,7 @@ import io
 import json
 import os
 import stat
+import sys
 import time
 
 import pytest
@@ -10,7 +11,8 @@ from breaking import BreakingWay
 from wire import WireServer, answer
 
 import Algorithmia
-from Algorithmia import config, errors, resumption, sending, transfer, uploads
+from Algorithmia import config, downloads, errors, resumption, sending, transfer, uploads
+from Algorithmia._compat import PY2
 
 CONTENT = bytes(bytearray(range(256))) * 25000
 
@@ -26,6 +28,7 @@ class Once(object):
 def soon_large(monkeypatch):
     """Files needn't be very large to be sent in parts, and pauses are short."""
     monkeypatch.setattr(uploads, "LARGE", 1024 * 1024)
+    monkeypatch.setattr(downloads, "LARGE", 1024 * 1024)
     monkeypatch.setattr(sending, "WINDOW", 1024 * 1024)
     monkeypatch.setattr(resumption, "_LONGEST_PAUSE", 0.05)
 
@@ -282,3 +285,14 @@ def test_another_upload_is_no_reason_to_give_up(collection, server, path):
     client.request = missing
     transfer.upload(client, path, collection.uri + "/f")
     assert collection.file("f").getBytes() == CONTENT and missed == ["PATCH", "HEAD"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there, names of files are Unicode")
+def test_local_names_that_are_no_utf8(collection, tmpdir):
+    path = os.path.join(str(tmpdir), b"\xff\xfe".decode("utf-8", "surrogateescape") if not PY2 else b"\xff\xfe")
+    with open(path, "wb") as source:
+        source.write(CONTENT)
+    transfer.upload(collection.client, path, collection.uri + "/f")
+    transfer.download(collection.client, collection.uri + "/f", path + path[-1:])
+    with open(path + path[-1:], "rb") as target:
+        assert target.read() == CONTENT
