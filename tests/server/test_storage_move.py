@@ -132,6 +132,26 @@ def test_half_written_file_here_never_replaces_the_one_there(moving: Moving) -> 
     assert moving.is_well() and moving.local() == []
 
 
+def test_damage_there_is_found(moving: Moving, capsys: Any) -> None:
+    assert moving.migrate(moving.location)[0] == 0
+    large = next(path for path in moving.local() if (moving.blobs / path).stat().st_size == len(CONTENTS["large"]))
+    small = next(path for path in moving.local() if (moving.blobs / path).stat().st_size == len(CONTENTS["small"]))
+    moving.moto.put(f"bucket/{moving.prefix}/{large}", b"short")
+    moving.moto.put(f"bucket/{moving.prefix}/{small}", b"small life")
+    for path in ("00/" + "0" * 32, "ab/notes.txt"):
+        moving.moto.put(f"bucket/{moving.prefix}/{path}", b"x")
+    command = ["fsck", "--home", str(moving.home), "--json", "--checksum", "--repair"]
+    assert maintenance.main(command) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {(finding["kind"], finding["subject"], finding["repaired"]) for finding in findings} == {
+        ("size", "data://tester/kept/large", False),
+        ("content", "data://tester/kept/small", False),
+        ("unreferenced", "0" * 32, True),
+        ("stray", "ab/notes.txt", False),
+    }
+    assert "00/" + "0" * 32 not in moving.objects() and len(moving.objects()) == 4
+
+
 def test_object_of_another_size_is_replaced(moving: Moving) -> None:
     path = moving.local()[1]
     moving.moto.put(f"bucket/{moving.prefix}/{path}", b"of another size than any")
