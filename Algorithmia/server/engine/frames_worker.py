@@ -76,6 +76,7 @@ class FramesWorker(Worker):
         self._ours: socket.socket | None = None
         self._theirs: socket.socket | None = None  # the process's end: what it hasn't taken can be read from it
         self._sent: dict[int, _Sent] = {}  # in the order in which they run
+        self._unsent: list[_Sent] = []  # those that leave when this turn of the event loop ends
         self._number = 0
         self._buffer = bytearray(protocol.MAX_PACKET)
         self._began = 0.0  # when the call that runs became the first
@@ -97,17 +98,9 @@ class FramesWorker(Worker):
         number = self._number = self._number % 0xFFFFFFFF + 1
         loop = self._loop
         sent = _Sent(number, call, loop.create_future(), loop.time() + seconds)
-        try:
-            assert self._ours is not None
-            protocol.send(self._ours, protocol.CALL, call.content_type, number, call.body)
-        except BlockingIOError:
-            if self._sent:
-                raise TakenBack from None
-            self.kill()
-            raise CallFailure("the worker process doesn't take calls", "SystemError") from None
-        except OSError as problem:
-            self.kill()
-            raise CallFailure(f"the worker process can't be reached: {problem}", "SystemError") from None
+        if not self._unsent:
+            loop.call_soon(self._flush)
+        self._unsent.append(sent)
         self._sent[number] = sent
         self.is_exclusive = call.wants_output and self._concurrency == 1
         if len(self._sent) == 1:
@@ -173,6 +166,33 @@ class FramesWorker(Worker):
             self._end(sent)
             sent.fail(own)
 
+    # -- sending calls ------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Send the calls that this turn of the event loop has brought: the process, woken up once, finds them all."""
+        unsent, self._unsent = self._unsent, []
+        for sent in unsent:
+            failure = self._send(sent)
+            if failure is not None:
+                self._end(sent)
+                sent.fail(failure)
+
+    def _send(self, sent: _Sent) -> Exception | None:
+        """Send a call; what to tell its caller if that can't be done."""
+        if self._ours is None or not self.is_alive:
+            return TakenBack()
+        try:
+            protocol.send(self._ours, protocol.CALL, sent.call.content_type, sent.number, sent.call.body)
+        except BlockingIOError:
+            if not self._is_first(sent):
+                return TakenBack()
+            self.kill()
+            return CallFailure("the worker process doesn't take calls", "SystemError")
+        except OSError as problem:
+            self.kill()
+            return CallFailure(f"the worker process can't be reached: {problem}", "SystemError")
+        return None
+
     # -- calls that were sent -----------------------------------------------------------------------------------
 
     def _end(self, sent: _Sent) -> None:
@@ -205,6 +225,10 @@ class FramesWorker(Worker):
 
     def _take_back(self) -> None:
         """Have every call that the process hasn't taken yet sent to somebody else."""
+        unsent, self._unsent = self._unsent, []
+        for waiting in unsent:
+            self._end(waiting)
+            waiting.fail(TakenBack())
         while self._theirs is not None:
             try:
                 size, ancillary, _, _ = self._theirs.recvmsg_into(

@@ -67,10 +67,14 @@ class Group:
     def expire(self, waiter: Waiter) -> None:
         """The time of `waiter` is over."""
         if not waiter.future.done():
-            is_loading = self.starting and not self.workers
-            where = " while the algorithm was loading" if is_loading else " while it waited for a worker"
-            reason = f"the call's timeout of {waiter.call.timeout:g} s passed{where}"
-            waiter.future.set_exception(CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError"))
+            waiter.future.set_exception(self.out_of_time(waiter.call))
+
+    def out_of_time(self, call: Call) -> CallFailure:
+        """How a call fails whose time is over before it has begun."""
+        is_loading = self.starting and not self.workers
+        where = " while the algorithm was loading" if is_loading else " while it waited for a worker"
+        reason = f"the call's timeout of {call.timeout:g} s passed{where}"
+        return CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError")
 
     def first_waiter(self) -> Waiter | None:
         """The first in line that still waits; those before it are dropped."""

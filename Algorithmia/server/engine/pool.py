@@ -29,6 +29,8 @@ from .worker import TakenBack, Worker
 
 # A worker that was idle for longer than this many seconds begins a turn.
 _PAUSE = 0.05
+# What timers may be too early by.
+_TICK = 0.001
 # Of the largest memory that a worker may have: one that has grown so far is replaced.
 _WORN = 0.75
 
@@ -75,12 +77,12 @@ class LocalPool:
 
     async def call(self, call: Call) -> Result:
         """Run `call`; see `Engine.call`."""
-        if self._growth.is_closed:
-            raise CallFailure("the platform is shutting down", "SystemError")
         loop = self._loop
         deadline = loop.time() + call.timeout
         group = self._group(call.build, call.session)
         while True:
+            if self._growth.is_closed:
+                raise CallFailure("the platform is shutting down", "SystemError")
             worker = self._take(group, call) or await self._wait(group, call, deadline)
             if not worker.is_alive:  # it ended between being handed over and now
                 self._release(group, worker)
@@ -90,6 +92,8 @@ class LocalPool:
                 result = await worker.call(call, deadline - loop.time())
             except TakenBack:
                 group.note_long()
+                if loop.time() + _TICK >= deadline:
+                    raise group.out_of_time(call) from None
             else:
                 group.note(result.duration)
                 return result
