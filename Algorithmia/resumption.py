@@ -60,6 +60,11 @@ def store(data_file, content, content_type=None, note=None):
         _Upload(data_file, content, content_type, note).run()
 
 
+class LostUpload(errors.DataApiError):
+    """The platform doesn't know an upload that it has begun, time and again: perhaps it is several servers, each of
+    which knows its own."""
+
+
 class _Upload(object):
     """One upload, from its beginning, or from where an earlier process left it, to its end."""
 
@@ -184,7 +189,7 @@ class _Upload(object):
         if self._is_completing and self._is_there():
             self._is_complete = True
         elif self._beginnings >= _MOST_BEGINNINGS or not self._content.start_over():
-            raise errors.DataApiError("%s: the platform has lost what it had of this upload" % self._file.uri)
+            raise LostUpload("%s: the platform has lost what it had of this upload" % self._file.uri)
         return None
 
     def _ask(self):
@@ -227,12 +232,11 @@ class _Upload(object):
 
         Once it may after any refusal: a request whose head was damaged on its way is refused, too.
         """
-        if isinstance(error, errors.CorruptedTransferError):
+        if isinstance(error, (errors.UnreachableError, errors.ApiInternalError, errors.ApiTimeoutError)):
+            return True
+        if self._path is None or not isinstance(error, errors.RefusedError):
             return False
-        kinds = (errors.UnreachableError, errors.ApiInternalError, errors.ApiTimeoutError)
-        return isinstance(error, kinds) or (
-            self._path is not None and (error.status in (404, 409, 429) or not self._refusals)
-        )
+        return error.status in (404, 409, 429) or not self._refusals
 
     def _request(self, method, **options):
         # type: (str, **Any) -> Any

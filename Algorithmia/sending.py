@@ -48,6 +48,12 @@ class Content(object):
         self.tell(0)
         return True
 
+    def rewind(self):
+        # type: () -> None
+        """Leave it as it was found."""
+        self.tell(0)
+        self._source.seek(self._start)
+
     def pieces(self, offset):
         # type: (int) -> Iterator[Any]
         """The bytes from `offset` to `end`, as memoryviews that are only valid until the next one is asked for."""

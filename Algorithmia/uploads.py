@@ -71,7 +71,8 @@ def _store_large(data_file, source, size, progress, content_type, path):
     content = Content(source, size, progress)
     try:
         resumption.store(data_file, content, content_type, Note(data_file, path) if path is not None else None)
-    except errors.TooManyRequestsError:  # of that kind; none has begun
+    except (errors.TooManyRequestsError, resumption.LostUpload):  # of that kind there can be no more, or none at all
+        content.rewind()
         _store_whole(data_file, source, size, progress, content_type, None, True, True)
     finally:
         content.close()

@@ -166,8 +166,16 @@ def test_a_file_that_shrinks(collection, path):
         def readinto(self, view):
             return 0
 
+    request, seen = collection.client.request, []
+
+    def noting(method, *arguments, **options):
+        seen.append(method)
+        return request(method, *arguments, **options)
+
+    collection.client.request = noting
     with Shrinking(path) as source, pytest.raises(errors.DataApiError, match="changed meanwhile"):
         collection.file("f").put_stream(source)
+    assert seen[-1] == "DELETE"
     assert not collection.file("f").exists()
 
 
@@ -296,3 +304,20 @@ def test_local_names_that_are_no_utf8(collection, tmpdir):
     transfer.download(collection.client, collection.uri + "/f", path + path[-1:])
     with open(path + path[-1:], "rb") as target:
         assert target.read() == CONTENT
+
+
+def test_platforms_that_forget_what_they_have_begun_get_it_whole(path):
+    offer = b"HTTP/1.1 204 No Content\r\nAccept-Patch: application/partial-upload\r\n\r\n"
+    missing = answer({"error": {"message": "no upload 1"}}, "404 Not Found")
+
+    def serve(connection, request):
+        replies = {"OPTIONS": offer, "PUT": answer({"result": "x"}),
+                   "POST": answer({}, "201 Created", ["Location: /v1/uploads/1"]),
+                   "HEAD": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}
+        connection.sendall(replies.get(request.method, missing))
+
+    moved = []
+    with WireServer(serve) as platform:
+        transfer.upload(Algorithmia.Client("simKEY", platform.address), path, "data://.my/c/f", moved.append)
+    assert platform.requests[-1].method == "PUT" and platform.requests[-1].body == CONTENT
+    assert sum(moved) == len(CONTENT) and [r.method for r in platform.requests].count("POST") == 3 and notes() == []

@@ -123,7 +123,7 @@ class ResumableUploads:
         try:
             upload = ResumableUpload(self._stores, request, row, digested, self._remember)
         except FileNotFoundError:
-            raise self._lost(row) from None
+            raise _not_found(row.id) from None
         if offset != upload.size:
             upload.abort()
             raise MismatchingOffset(upload_id, upload.size, offset)
@@ -152,13 +152,8 @@ class ResumableUploads:
         try:
             return self._stores.blobs.resume(row.blob_id)
         except FileNotFoundError:
-            raise self._lost(row) from None
-
-    def _lost(self, row: Unfinished) -> NotFound:
-        """The error for an upload whose content is gone: it can never be continued. (A disk forgot it, or it ended.)"""
-        with self._stores.database.write() as connection:
-            connection.execute(_uploads.delete().where(_uploads.c.id == row.id))
-        return _not_found(row.id)
+            # It has just ended, or is on another server's disk.
+            raise _not_found(row.id) from None
 
     def _check_number(self, connection: sa.Connection, account_id: str) -> None:
         number = connection.execute(
