@@ -214,7 +214,8 @@ class DataFile(FileContent, RemoteObject):
         # type: (str, Progress) -> str
         """Copy the file to the local `path`, under its own name if that is a directory; returns the path it has.
 
-        It appears when it is complete and on disk, with the time of change of the remote one.
+        It appears when it is complete and on disk, with the time of change of the remote one. What an interruption
+        leaves of a large file (more than 16 MiB) is continued by the next call.
         progress  called with the number of bytes just received, negative when a repeated request starts over
         """
         if os.path.isdir(path):
@@ -242,7 +243,7 @@ class DataFile(FileContent, RemoteObject):
 
     def putFile(self, path):
         # type: (str) -> Self
-        """Store the local file at `path`, streamed."""
+        """Store the local file at `path`, streamed. Interrupted, a large one is continued by the next call."""
         transfer.upload(self.client, path, self.uri)
         return self
 
