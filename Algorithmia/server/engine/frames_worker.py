@@ -14,10 +14,6 @@ call that has to be stopped waits for the others to end before the process is ki
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
-import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from copy import copy
@@ -27,10 +23,10 @@ import msgspec
 
 from . import protocol
 from .base import Call, CallFailure, ContentType, InvalidInput, Result
+from .frames_link import BrokenFrame, FramesLink
 from .frames_results import check, failure_of, stacktrace_of
 from .launch import Launch
 from .output import DRAIN_READS
-from .protocol import HEADER
 from .worker import LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
 
 # How long a call may run before those that were sent after it are given to others.
@@ -38,8 +34,6 @@ _PATIENCE = 0.01
 # What timers may be too early by.
 _TICK = 0.001
 _MOST_READS = 64
-# A number: as the flags that they are, putting them together takes longer than all else that is done with a frame.
-_CUT_OFF = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 
 
 class _Sent:
@@ -73,12 +67,10 @@ class FramesWorker(Worker):
         super().__init__(launch, on_end)
         self._concurrency = concurrency
         self.takes_several = concurrency == 1
-        self._ours: socket.socket | None = None
-        self._theirs: socket.socket | None = None  # the process's end: what it hasn't taken can be read from it
+        self._link = FramesLink(launch.max_result + SLACK)
         self._sent: dict[int, _Sent] = {}  # in the order in which they run
         self._unsent: list[_Sent] = []  # those that leave when this turn of the event loop ends
         self._number = 0
-        self._buffer = bytearray(protocol.MAX_PACKET)
         self._began = 0.0  # when the call that runs became the first
         self._is_watching = False
         self._is_condemned = False
@@ -118,41 +110,25 @@ class FramesWorker(Worker):
     # -- Worker -------------------------------------------------------------------------------------------------
 
     def _open_link(self, for_us: ExitStack, for_it: ExitStack) -> Link:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for_us.callback(ours.close)
-        for_us.callback(theirs.close)
-        ours.setblocking(False)
-        self._ours, self._theirs = ours, theirs
-        launch, descriptor = self.launch, theirs.fileno()
+        launch, descriptor = self.launch, self._link.open(for_us)
         numbers = (str(launch.max_result), str(launch.sandbox.parent), str(self._concurrency))
         return Link((str(descriptor), str(launch.project), *numbers), (descriptor,))
 
     async def _load(self, timeout: float, reason: str) -> str:
-        assert self._ours is not None
-        self._loop.add_reader(self._ours, self._receive)
+        self._link.listen(self._receive)
         await self._answer(self._ask(), timeout, reason)
         return self._output.take()
 
     def _hang_up(self) -> bool:
-        # Both ends: the process finds the end of its socket.
-        self._close_sockets()
+        self._link.close()
         return True
 
     def _close_link(self) -> None:
         self._receive()
         self._take_back()
-        self._close_sockets()
+        self._link.close()
         if self._timer is not None:
             self._timer.cancel()
-
-    def _close_sockets(self) -> None:
-        ours, theirs = self._ours, self._theirs
-        self._ours = self._theirs = None
-        if ours is not None:
-            self._loop.remove_reader(ours)
-            ours.close()
-        if theirs is not None:
-            theirs.close()
 
     def _settle_failure(self, failure: CallFailure) -> None:
         super()._settle_failure(failure)
@@ -179,10 +155,10 @@ class FramesWorker(Worker):
 
     def _send(self, sent: _Sent) -> Exception | None:
         """Send a call; what to tell its caller if that can't be done."""
-        if self._ours is None or not self.is_alive:
+        if not (self.is_alive and self._link.is_open):
             return TakenBack()
         try:
-            protocol.send(self._ours, protocol.CALL, sent.call.content_type, sent.number, sent.call.body)
+            self._link.send(protocol.CALL, sent.call.content_type, sent.number, sent.call.body)
         except BlockingIOError:
             if not self._is_first(sent):
                 return TakenBack()
@@ -219,7 +195,7 @@ class FramesWorker(Worker):
         first = next(iter(self._sent), 0)
         if first == number:
             self._take_back()
-        self._is_watching = len(self._sent) > 1 and self._ours is not None
+        self._is_watching = len(self._sent) > 1 and self._link.is_open
         if self._is_watching:
             self._loop.call_later(_PATIENCE, self._watch, first)
 
@@ -229,18 +205,8 @@ class FramesWorker(Worker):
         for waiting in unsent:
             self._end(waiting)
             waiting.fail(TakenBack())
-        while self._theirs is not None:
-            try:
-                size, ancillary, _, _ = self._theirs.recvmsg_into(
-                    [self._buffer], protocol.ANCILLARY, socket.MSG_DONTWAIT
-                )
-            except OSError:
-                return
-            for descriptor in protocol.descriptors(ancillary):
-                os.close(descriptor)
-            if not size:
-                return
-            sent = self._sent.get(HEADER.unpack_from(self._buffer)[3])
+        for number in self._link.take_back():
+            sent = self._sent.get(number)
             if sent is not None:
                 self._end(sent)
                 sent.fail(TakenBack())
@@ -323,45 +289,16 @@ class FramesWorker(Worker):
     def _receive(self) -> None:
         """Take the answers that have come."""
         for _ in range(_MOST_READS):
-            if self._ours is None:
-                return
             try:
-                size, ancillary, flags, _ = self._ours.recvmsg_into([self._buffer], protocol.ANCILLARY)
-            except BlockingIOError:
+                frame = self._link.receive()
+            except BrokenFrame:
+                self._break()
                 return
-            except OSError:
-                size, ancillary, flags = 0, [], 0
-            attached = protocol.descriptors(ancillary) if ancillary else []
-            body = None
-            try:
-                if size >= HEADER.size and not flags & _CUT_OFF:
-                    kind, content_type, where, number, length, seconds = HEADER.unpack_from(self._buffer)
-                    body = self._body(size, where, length, attached)
-            finally:
-                for descriptor in attached:
-                    with contextlib.suppress(OSError):
-                        os.close(descriptor)
-            if body is None:
-                self._break()  # nothing is no end either: the server holds the process's end as well
+            if frame is None:
                 return
-            self._on_frame(kind, content_type, number, seconds, body)
+            self._on_frame(*frame)
             if not self._sent:
                 return
-
-    def _body(self, size: int, where: int, length: int, attached: list[int]) -> bytes | None:
-        """The body of the packet in the buffer; None if it isn't one that a worker may send. Takes what it closes from
-        `attached`."""
-        if where == protocol.INLINE and not attached:
-            return bytes(self._buffer[HEADER.size : size]) if length == size - HEADER.size else None
-        if len(attached) != 1 or size != HEADER.size or length > self.launch.max_result + SLACK:
-            return None
-        if not stat.S_ISREG(os.fstat(attached[0]).st_mode):
-            return None
-        try:
-            body = protocol.read_file(attached.pop(), length)
-        except OSError:  # it isn't open for reading
-            return None
-        return body if len(body) == length else None
 
     def _on_frame(self, kind: int, content_type: int, number: int, seconds: float, body: bytes) -> None:
         if kind == protocol.READY or kind == protocol.UNLOADED:
