@@ -23,8 +23,9 @@ _LINE = 8192
 
 
 class GrowingCache(BaseCache):
-    """Reads a little ahead after a leap, and twice as much each time that reading goes on from there, up to the block
-    size: columns of a table cost little more than they are, and whole files come in few requests."""
+    """After a leap reads what is asked for, unless that is very little, and ahead where reading goes on from there:
+    twice as much each time, up to the block size. So columns of tables cost what they are, and whole files few requests.
+    """
 
     name = "growing"
     FIRST = 64 * 1024
@@ -50,9 +51,11 @@ class GrowingCache(BaseCache):
         if self._data and self._start <= start <= known:
             begin, part = known, self._data[start - self._start :]
             self._ahead = min(2 * self._ahead, self.blocksize)
+            stop = end + self._ahead
         else:
             self._ahead = min(self.FIRST, self.blocksize)
-        stop = min(end + self._ahead, self.size)
+            stop = max(end, start + self._ahead)
+        stop = min(stop, self.size)
         self.miss_count += 1
         self.total_requested_bytes += stop - begin
         data = self.fetcher(begin, stop)
