@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -248,10 +247,7 @@ class _Member(Upload):
 
 
 def _below(directory: Target, name: str) -> Target:
-    """The file `name` in `directory`, by the rules for paths in requests."""
-    path = directory.uri.removeprefix("data://")
     try:
-        target = data_paths.parse(quote(f"{path}/{name}").encode("ascii"))
+        return data_paths.below(directory, name)
     except BadRequest as problem:
         raise BadRequest(f"the archive holds {name[:200]!r}: {problem.message}; nothing was stored") from None
-    return target

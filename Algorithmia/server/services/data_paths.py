@@ -83,6 +83,15 @@ def parse(tail: bytes) -> Target:
     return _at(uri[1], uri[2]) if uri else _hosted(path)
 
 
+def below(directory: Target, name: str) -> Target:
+    """The file `name`, which may have slashes in it, in the hosted `directory`. Raises BadRequest as `parse` does."""
+    for segment in name.split("/"):
+        _check(segment)
+    file = f"{directory.folder}/{name}" if directory.folder else name
+    _check_length(file)
+    return replace(directory, kind=Kind.FILE, uri=f"{directory.uri}/{name}", file=file, folder="")
+
+
 def parse_connector(tail: bytes) -> Target:
     """As `parse`, for ``/v1/connector/TAIL``, where TAIL is ``PROTOCOL[+LABEL]/PATH``."""
     connector, _, path = _decode(tail).partition("/")
@@ -156,7 +165,8 @@ def _check(segment: str) -> None:
     if segment in (".", ".."):
         raise BadRequest(f"the path has {segment!r} in it; hosted data has no relative paths")
     _check_length(segment)
-    if any(unicodedata.category(character) == "Cc" for character in segment):
+    # What is printable has none; the first test is much the quicker one.
+    if not segment.isprintable() and any(unicodedata.category(character) == "Cc" for character in segment):
         raise BadRequest(f"the name {segment[:60]!r} has a control character in it")
 
 
