@@ -24,7 +24,7 @@ _LINE = 8192
 
 class GrowingCache(BaseCache):
     """After a leap reads what is asked for, unless that is very little, and ahead where reading goes on from there:
-    twice as much each time, up to the block size. So columns of tables cost what they are, and whole files few requests.
+    twice as much each time, up to the block size. Columns of tables cost what they are, and whole files few requests.
     """
 
     name = "growing"
