@@ -248,7 +248,7 @@ class _Large(object):
         began, began_at = time.time(), incoming.position
         synced = began_at
         buffers = Buffers(self._digest)
-        is_probing = self._connections != 1
+        is_probing = self._connections != 1 and self._part.may_have_gaps
         try:
             while incoming.position < size:
                 if is_probing and self._is_slow(incoming.position - began_at, began, size - incoming.position):

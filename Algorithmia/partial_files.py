@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take 
 if TYPE_CHECKING:
     from typing import Any, Optional, Set, Tuple  # noqa: F401
 
+_WINDOWS = os.name == "nt"  # where open files can be neither renamed nor removed
 _MAX_AGE = 7 * 24 * 3600.0
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _KEY = re.compile(r"[0-9a-f]{16}(\.gaps)?\Z")
@@ -118,6 +119,12 @@ class Part(object):
         view[: len(data)] = data
         return len(data)
 
+    @property
+    def may_have_gaps(self):
+        # type: () -> bool
+        """Whether `allow_gaps` is possible here."""
+        return not _WINDOWS
+
     def empty(self):
         # type: () -> None
         """Forget what is there."""
@@ -140,6 +147,8 @@ class Part(object):
         os.fsync(self.handle)
         if self._mode is not None:
             os.chmod(self.path, self._mode)
+        if _WINDOWS:
+            self._close()
         replace_file(self.path, self._target)
         self._close()
 
@@ -167,6 +176,8 @@ class Part(object):
         """Leave nothing."""
         with self._writing:
             self._ended = True
+        if _WINDOWS:
+            self._close()
         try:
             os.unlink(self.path)
         except OSError:
