@@ -51,7 +51,7 @@ TESTS = {
     ),
     "million": lambda arguments: many.run(20_000 if arguments.quick else arguments.files),
     "transfer-faults": lambda arguments: transfer_faults.run(
-        10 if arguments.quick else arguments.rounds, arguments.seed
+        10 if arguments.quick else arguments.rounds, arguments.seed, gateways=arguments.gateways
     ),
 }
 
@@ -119,8 +119,8 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--calls", type=int, default=10000, help="calls of the test chaos (default: 10000)")
     parser.add_argument("--files", type=int, default=1_000_000, help="files of the test million (default: 1000000)")
-    parser.add_argument("--gateways", type=int, default=0, help="gateways in the test chaos (default: 0)")
-    parser.add_argument("--rounds", type=int, default=200, help="kills per fault test (default: 200)")
+    parser.add_argument("--gateways", type=int, default=0, help="gateways in chaos and transfer-faults (default: 0)")
+    parser.add_argument("--rounds", type=int, default=200, help="kills, or transfers, per fault test (default: 200)")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run of a fault test")
     parser.add_argument(
         "--workdir",

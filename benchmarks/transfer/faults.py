@@ -45,13 +45,13 @@ _HEAD = 700  # bytes of a request or an answer that are no content, more or less
 _SERVER_PATIENCE = "3"
 
 
-def run(rounds: int, seed: int | None = None, largest: int = LARGEST) -> Report:
+def run(rounds: int, seed: int | None = None, largest: int = LARGEST, gateways: int = 0) -> Report:
     """The same `seed` makes the same choices; the moments differ with the machine. `largest` is a size in bytes."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     report = Report(f"{rounds} transfers with faults, seed {seed}")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="algorithmia-transfer-faults-") as place:
-        server = Server(Path(place), ALGORITHMIA_REQUEST_TIMEOUT=_SERVER_PATIENCE)
+        server = Server(Path(place), "--gateways", str(gateways), ALGORITHMIA_REQUEST_TIMEOUT=_SERVER_PATIENCE)
         try:
             server.spawn()
             server.wait_until_ready()
