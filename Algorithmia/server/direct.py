@@ -2,7 +2,8 @@
 
 A large body that goes through the loop is copied five times on its way, in pieces of some kilobytes each. Here a thread
 takes over the socket for as long as bytes flow; when they don't, the loop waits for more, so that slow clients cost no
-thread. Only for connections that are a plain socket of this process: neither under TLS nor behind a gateway.
+thread. These threads are few, and none of those that everything else waits for. Only for connections that are a plain
+socket of this process: neither under TLS nor behind a gateway.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 import anyio
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
 from httptools import HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Less than this is quicker over the loop.
 WORTHWHILE = 4 * 1024 * 1024
@@ -26,8 +30,10 @@ EXTENSION = "algorithmia.direct"
 
 _BUFFER = 1024 * 1024
 _MOST_AT_ONCE = 32 * 1024 * 1024
-_PAUSE_MS = 20
-Blocking = Callable[[Callable[[], Any]], Awaitable[Any]]
+_PAUSE_MS = 2
+_PAUSES_SECONDS = 0.1  # in which one that has to pause is done
+_THREADS = 16
+_threads: RunVar[CapacityLimiter] = RunVar("threads of large bodies")
 
 
 class Stalled(Exception):
@@ -41,6 +47,7 @@ class Gone(Exception):
 class DirectConnection(HttpToolsProtocol):
     """uvicorn's protocol, whose socket can be taken over for as long as a body lasts."""
 
+    running: RequestResponseCycle | None = None  # what is being answered; `cycle` is what came last
     _body_bytes = 0
     to_skip = 0  # bytes of a body that was taken over and not wanted to its end
 
@@ -89,20 +96,40 @@ class DirectConnection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
-    async def take_answer(self, scope: Any, length: int) -> int | None:
+    async def take_answer(self, scope: Any, length: int, patience: float | None) -> int | None:
         """The socket, once what was written before has left, to send the `length` bytes of the answer's body on; None
-        if that can't be taken over. The answer must then be ended by an empty message."""
+        if that can't be taken over. The answer must then be ended by an empty message. Raises Stalled."""
         cycle = self.cycle
         if cycle.scope is not scope:
             return None
+        pause, waited = 0.0, 0.0
         while not self.transport.is_closing():
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
             if not self.transport.get_write_buffer_size():
                 break
+            waited += pause
+            if patience is not None and waited > patience:
+                self.abandon(scope)
+                raise Stalled
+            pause = min(0.05, pause + 0.002)
         if self.transport.is_closing() or cycle.chunked_encoding or cycle.expected_content_length != length:
             return None
         cycle.expected_content_length = 0
         return self._descriptor()
+
+    def abandon(self, scope: Any) -> None:
+        """Break the connection off in the middle of the answer to the request `scope`."""
+        for cycle in (self.cycle, self.running):
+            if cycle is not None and cycle.scope is scope:
+                cycle.disconnected = True
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn tells the request that came last, which waits for its turn if others are being answered.
+        if self.running is not None and not self.running.response_complete:
+            self.running.disconnected = True
+            self.running.message_event.set()
+        super().connection_lost(exc)
 
     def _descriptor(self) -> int:
         descriptor: int = self.transport.get_extra_info("socket").fileno()
@@ -150,10 +177,14 @@ class _Borrowed:
             remove(self.descriptor)
 
 
-async def receive(scope: Any, take: Callable[[memoryview], None], blocking: Blocking, patience: float | None) -> bool:
-    """Give the body of the request `scope` to `take`, piece by piece, in a thread that `blocking` finds.
+async def receive(
+    scope: Any, take: Callable[[memoryview], None], patience: float | None, threads: CapacityLimiter | None = None
+) -> bool:
+    """Give the body of the request `scope` to `take`, piece by piece, in a thread.
 
-    take  must be done with a piece when it returns
+    take      must be done with a piece when it returns
+    patience  seconds that nothing may come for
+    threads   what bounds the threads, if `take` may have to wait for others; None: some that are for this
 
     Returns whether that was possible; if not, nothing has been read. Raises Stalled, Gone, and what `take` does.
     """
@@ -162,6 +193,7 @@ async def receive(scope: Any, take: Callable[[memoryview], None], blocking: Bloc
     if connection is None or taken is None:
         return False
     begun, missing, descriptor = taken
+    blocking = partial(anyio.to_thread.run_sync, limiter=threads or _own_threads())
     counter = _Counter(missing)
     try:
         buffer = memoryview(bytearray(min(_BUFFER, missing)))
@@ -177,6 +209,14 @@ async def receive(scope: Any, take: Callable[[memoryview], None], blocking: Bloc
     return True
 
 
+def _own_threads() -> CapacityLimiter:
+    try:
+        return _threads.get()
+    except LookupError:
+        _threads.set(CapacityLimiter(_THREADS))
+        return _threads.get()
+
+
 class _Counter:
     """How much is left."""
 
@@ -187,6 +227,7 @@ class _Counter:
 def _receive_some(descriptor: int, buffer: memoryview, counter: _Counter, take: Callable[[memoryview], None]) -> None:
     """Receive for as long as something comes, but not for ever. What came before a break is taken, too."""
     stop = max(0, counter.left - _MOST_AT_ONCE)
+    deadline = time.monotonic() + _PAUSES_SECONDS
     peer = socket.socket(fileno=os.dup(descriptor))
     with peer:
         waiting = select.poll()
@@ -199,7 +240,7 @@ def _receive_some(descriptor: int, buffer: memoryview, counter: _Counter, take: 
                 try:
                     count = peer.recv_into(buffer[filled:wanted])
                 except BlockingIOError:
-                    if not waiting.poll(_PAUSE_MS):
+                    if time.monotonic() > deadline or not waiting.poll(_PAUSE_MS):
                         paused = True
                         break
                     continue
@@ -216,18 +257,21 @@ def _receive_some(descriptor: int, buffer: memoryview, counter: _Counter, take: 
                 raise Gone
 
 
-async def send(scope: Any, source: int, start: int, length: int, blocking: Blocking, patience: float | None) -> bool:
+async def send(scope: Any, source: int, start: int, length: int, patience: float | None) -> bool:
     """Send `length` bytes from `start` of the open file `source` as the body of the answer to `scope`, whose head has
-    been written, in a thread that `blocking` finds.
+    been written, in a thread.
+
+    patience  seconds that nothing may be taken for
 
     Returns whether that was possible; if not, nothing has been sent. Raises Stalled, Gone, OSError.
     """
     connection = connection_of(scope)
     if connection is None or not hasattr(os, "sendfile"):
         return False
-    descriptor = await connection.take_answer(scope, length)
+    descriptor = await connection.take_answer(scope, length, patience)
     if descriptor is None:
         return False
+    blocking = partial(anyio.to_thread.run_sync, limiter=_own_threads())
     try:
         with _Borrowed(descriptor) as borrowed:
             at, end = start, start + length
@@ -236,7 +280,7 @@ async def send(scope: Any, source: int, start: int, length: int, blocking: Block
                 if at < end:
                     await borrowed.writable(patience)
     except (Gone, Stalled):
-        connection.transport.abort()
+        connection.abandon(scope)
         raise
     return True
 
@@ -245,12 +289,13 @@ def _send_some(descriptor: int, source: int, start: int, length: int) -> int:
     """Send for as long as it's taken, but not for ever; how many bytes that were."""
     waiting = select.poll()
     waiting.register(descriptor, select.POLLOUT)
+    deadline = time.monotonic() + _PAUSES_SECONDS
     sent = 0
     while sent < min(length, _MOST_AT_ONCE):
         try:
             count = os.sendfile(descriptor, source, start + sent, min(length, _MOST_AT_ONCE) - sent)
         except BlockingIOError:
-            if not waiting.poll(_PAUSE_MS):
+            if time.monotonic() > deadline or not waiting.poll(_PAUSE_MS):
                 break
             continue
         except ConnectionError:

@@ -7,14 +7,13 @@ import hashlib
 import http.client
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 import uvicorn
 from git_hosted import wait_until
@@ -113,7 +112,14 @@ def test_a_reader_that_leaves(server: Server, connection: http.client.HTTPConnec
         assert client.recv(1000)
     assert send(server, connection, "GET")[1] == LARGE
     wait_until(lambda: not open_blobs(server.process.pid))
-    assert "Traceback" not in server.log()
+    # Two requests, one of which waits for the other, and a client that is gone at once.
+    with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])), timeout=60) as client:
+        client.sendall(head(server, "GET", 0))
+        assert client.recv(1000)
+        client.sendall(head(server, "GET", 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: not open_blobs(server.process.pid))
+    assert "Traceback" not in server.log() and "without completing" not in server.log()
 
 
 class Site:
@@ -137,16 +143,13 @@ class Site:
         self.listener.close()
 
 
-blocking = partial(anyio.to_thread.run_sync)
-
-
 def test_a_body_that_is_refused_halfway_is_skipped() -> None:
     def refuse(piece: memoryview) -> None:
         raise ValueError("enough")
 
     async def behave(scope: Any, send: Any) -> None:
         try:
-            await direct.receive(scope, refuse, blocking, 5)
+            await direct.receive(scope, refuse, 5)
         except ValueError:
             text = b"refused"
         else:
@@ -167,7 +170,8 @@ def test_a_body_that_is_refused_halfway_is_skipped() -> None:
         site.stop()
 
 
-def test_a_client_that_takes_nothing_does_not_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [0, 20 * MIB])
+def test_a_client_that_takes_nothing_does_not_stay(tmp_path: Path, before: int) -> None:
     (tmp_path / "f").write_bytes(LARGE * 8)
     seen: list[str] = []
     over = threading.Event()
@@ -176,9 +180,13 @@ def test_a_client_that_takes_nothing_does_not_stay(tmp_path: Path) -> None:
         length = len(LARGE) * 8
         headers = [(b"content-length", b"%d" % length)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        # What was written earlier, and hasn't left.
+        found = direct.connection_of(scope)
+        assert found
+        found.transport.write(b"x" * before)
         with open(tmp_path / "f", "rb") as source:
             try:
-                await direct.send(scope, source.fileno(), 0, length, blocking, PATIENCE)
+                await direct.send(scope, source.fileno(), 0, length, PATIENCE)
             except direct.Stalled:
                 seen.append("stalled")
             finally:

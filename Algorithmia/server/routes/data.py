@@ -212,7 +212,7 @@ async def _receive(request: Request, store: DataStore, wanted: UploadRequest) ->
     # Who says how much will come, or waits for a "100 Continue", learns before sending it that it's not wanted.
     if (wanted.size or 0) >= PIECE or "expect" in request.headers:
         async with _upload(store, wanted) as upload:
-            await write_body(request, wanted.size, upload.write, blocking)
+            await write_body(request, wanted.size, upload.write, blocking, store.threads)
             return await blocking(upload.commit)
     async with aclosing(pieces(request)) as coming:
         first = await anext(coming)

@@ -123,8 +123,7 @@ class StreamedFile(Response):
             try:
                 is_sent = await self._send_directly(source, scope)
             except (direct.Gone, direct.Stalled):
-                await gone
-                return
+                return  # and so is the connection
             if is_sent:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -138,13 +137,12 @@ class StreamedFile(Response):
         finally:
             gone.cancel()
 
-
     async def _send_directly(self, source: Reader, scope: Any) -> bool:
         """Whether the content could be sent from descriptor to descriptor."""
         if self._length < direct.WORTHWHILE or not isinstance(source, io.FileIO):
             return False
         patience = scope["platform"].settings.request_timeout or None
-        return await direct.send(scope, source.fileno(), self._start, self._length, self._blocking, patience)
+        return await direct.send(scope, source.fileno(), self._start, self._length, patience)
 
 
 async def _disconnected(receive: Any) -> None:

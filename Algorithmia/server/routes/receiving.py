@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import anyio
+from anyio import CapacityLimiter
 from starlette.requests import ClientDisconnect, Request
 
 from .. import direct
@@ -21,28 +22,33 @@ Write = Callable[[Any], None]
 Blocking = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
-async def write_body(request: Request, size: int | None, write: Write, blocking: Blocking) -> None:
+async def write_body(
+    request: Request, size: int | None, write: Write, blocking: Blocking, threads: CapacityLimiter | None = None
+) -> None:
     """Give what comes as the body of `request` to `write`, as bytes-like objects that are only valid meanwhile.
 
     size      as announced, or None
     blocking  calls a function in a thread
+    threads   what bounds these threads, if there is anything but the platform's own
 
     Raises ClientDisconnect when the body ends before its announced end, CallTimeout when nothing comes for long, and
     what `write` does.
     """
-    if not await write_directly(request, size, write, blocking):
+    if not await write_directly(request, size, write, threads):
         async with aclosing(pieces(request)) as coming:
             await write_pieces(coming, write, blocking)
 
 
-async def write_directly(request: Request, size: int | None, write: Write, blocking: Blocking) -> bool:
+async def write_directly(
+    request: Request, size: int | None, write: Write, threads: CapacityLimiter | None = None
+) -> bool:
     """As `write_body`, for bodies that are large enough on connections that allow it; whether that was so. Of a body
     that breaks off everything that came has been written."""
     if (size or 0) < direct.WORTHWHILE:
         return False
     patience = _patience(request)
     try:
-        return await direct.receive(request.scope, write, blocking, patience)
+        return await direct.receive(request.scope, write, patience, threads)
     except direct.Stalled:
         raise _stalled(patience) from None
     except direct.Gone:

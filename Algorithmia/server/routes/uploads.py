@@ -19,6 +19,7 @@ from ..auth import require_standard
 from ..errors import ApiProblem, BadRequest, CallTimeout, Conflict, NotFound, UnsupportedMediaType
 from ..identity import Identity
 from ..services import digests
+from ..services.data_access import require_write
 from ..services.data_paths import Kind, Target
 from ..services.data_uploads import UploadRequest
 from ..services.preconditions import Conditions
@@ -118,10 +119,11 @@ async def delete(request: Request) -> Response:
 
 
 async def _begin(request: Request) -> tuple[Identity, ResumableUploads, str]:
-    """Who asks for which upload. Raises NotFound before anything is done to somebody else's."""
+    """Who asks for which upload. Raises NotAuthorized, and NotFound before anything is done to somebody else's."""
     platform = platform_of(request)
     identity = await platform.authenticator.authenticate(request)
     require_standard(identity)
+    require_write(identity)
     upload_id = request.scope["tail"].decode("ascii", "replace")
     await run_in_threadpool(platform.uploads.find, identity, upload_id)
     return identity, platform.uploads, upload_id
@@ -177,7 +179,7 @@ async def _continued(
 
 async def _append(request: Request, upload: ResumableUpload) -> None:
     """Write what comes, each piece while the next one is being received, and all that came before a break."""
-    if await write_directly(request, _integer(request, "Content-Length"), upload.write, run_in_threadpool):
+    if await write_directly(request, _integer(request, "Content-Length"), upload.write):
         return
     chunks: list[bytes] = []
     size = 0
