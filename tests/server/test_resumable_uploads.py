@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
+from platforms import new_key
 
 from Algorithmia.server.db import schema
 from Algorithmia.server.db.database import Database
@@ -214,6 +215,16 @@ def test_rights_are_looked_at_again(site: Site, path: str, server: Any, collecti
     collection.delete(force=True)
     assert site.append(upload, 1, b"", complete=True).status == 404
     collection.create()
+
+
+def test_only_keys_that_may_write_deal_with_uploads(site: Site, path: str, server: Any) -> None:
+    upload = site.begin(path)
+    for permissions in ({"allow_algo": True}, {"allow_data": True}):
+        weak = Site(server.address, new_key(server, server.user, **permissions)[0])
+        assert weak("HEAD", upload).status == weak("DELETE", upload).status == 403
+        assert weak.append(upload, 0, b"x").status == 403
+    assert site.offset(upload) == 0
+    assert Site(server.address, new_key(server, server.user, allow_data_write=True)[0])("DELETE", upload).status == 204
 
 
 def test_what_came_before_a_break_counts(site: Site, server: Any, path: str, collection: Any) -> None:
