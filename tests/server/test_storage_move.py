@@ -121,6 +121,21 @@ def test_run_that_was_cut_short_goes_on(moving: Moving) -> None:
     assert moving.is_well() and not os.listdir(unsettled)
 
 
+def test_run_between_buckets_that_ended_before_its_second_reading(moving: Moving) -> None:
+    """What was damaged on its way is found although it has the right size, and although the old store, too, has had a
+    look at the note of it."""
+    assert moving.migrate(moving.location)[0] == 0
+    further = moving.prefix + "-further"
+    path = next(path for path in moving.local() if (moving.blobs / path).stat().st_size == len(CONTENTS["small"]))
+    moving.moto.put(f"bucket/{further}/{path}", b"small life")
+    (moving.blobs / "unsettled").mkdir(exist_ok=True)
+    (moving.blobs / "unsettled" / path[3:]).touch()
+    moving.prefix, moving.location = further, f"s3://bucket/{further}"
+    status, report = moving.migrate(moving.location)
+    assert (status, report["copied"], report["files"]) == (0, 3, 3)
+    assert moving.is_well()
+
+
 def test_half_written_file_here_never_replaces_the_one_there(moving: Moving) -> None:
     assert moving.migrate(moving.location)[0] == 0
     paths = moving.local()

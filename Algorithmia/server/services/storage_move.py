@@ -1,5 +1,6 @@
 """File contents from one blob store to another: each read, compared with its row, written, read again, and only then
-there for good. What was copied once isn't copied again, so it can be stopped and begun anew at any time."""
+there for good. What is there already is read, too, and copied only if it isn't what the row says: so it can be stopped
+and begun anew at any time, whatever became of its notes."""
 
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ class StorageMove:
     def _settle(self, pair: tuple[StoredFile, Entry | None]) -> tuple[StoredFile, bool, NotCopied | None]:
         file, entry = pair
         problem = None
-        was_there = entry is not None and entry.size == file.size
+        was_there = entry is not None and self._holds(file, entry)
         try:
             if not was_there:
                 self._copy(file, entry)
@@ -81,8 +82,19 @@ class StorageMove:
             problem = self._left(file, f"its content {wrong}")
         return file, was_there, problem
 
+    def _holds(self, file: StoredFile, entry: Entry) -> bool:
+        """Whether the new store has the content. That it's there isn't enough: a run may have ended before it read it
+        again, and the old store, which has its notes in the same place, may have settled the note since."""
+        if entry.size != file.size:
+            return False
+        try:
+            stored_files.read_checked(self._target, file)
+        except (WrongContent, FileNotFoundError):
+            return False
+        return True
+
     def _copy(self, file: StoredFile, before: Entry | None) -> None:
-        if before is not None:  # and has another size, so it's none of ours
+        if before is not None:  # and is something else, so it's none of ours
             self._target.delete(file.blob_id)
         writer = self._target.create(blob_id=file.blob_id)
         try:
