@@ -201,7 +201,9 @@ class StorageCheck:
             begun = {row.blob_id: row.target for row in rows}
         waiting = staged - begun.keys()
         self.leftovers += sum(stored_files.uri_of(self._database, blob_id) is None for blob_id in waiting)
-        for blob_id in begun.keys() - staged:
+        # What has come of an upload is on the disk of the server where it was begun, which may be another one. Those
+        # that nobody goes on with are forgotten when they are too old.
+        for blob_id in () if self._shared else begun.keys() - staged:
             said = "what has come of this upload is gone; it has to be begun anew"
             finding = Finding("upload", begun[blob_id], said, blob_id)
             if self._repairs:
