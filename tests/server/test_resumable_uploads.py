@@ -217,6 +217,39 @@ def test_rights_are_looked_at_again(site: Site, path: str, server: Any, collecti
     collection.create()
 
 
+def test_what_fails_before_anybody_knows_of_it_leaves_nothing(new_site: Callable[..., Any]) -> None:
+    platform = new_site(request_timeout=1)
+    me = platform.caller()
+    path = f"/v1/data/{me.collection()}/f"
+
+    def leaves_nothing() -> bool:
+        with platform.database.read() as connection:
+            return not platform.staged() and not connection.execute(sa.select(schema.uploads.c.id)).all()
+
+    whole = {"Upload-Complete": "?1"}
+    refused = me.send("POST", path, iter([b"x" * 10]), whole, encode_chunked=True)
+    assert "of unknown length can be completed with Repr-Digest" in refused.refused(400) and leaves_nothing()
+    assert me.send("POST", path, b"xy", {**whole, "Repr-Digest": repr_digest(b"x")}).status == 400 and leaves_nothing()
+    assert me.send("POST", path, b"xy", {**whole, "Upload-Length": "3"}).status == 400 and leaves_nothing()
+    stalled = me.send("POST", path, None, {"Upload-Complete": "?0", "Content-Length": "9"})
+    assert stalled.status == 408 and leaves_nothing()
+    connection = me.connect()
+    connection.putrequest("POST", path)
+    for name, value in {"Authorization": me.key, "Upload-Complete": "?0", "Content-Length": "3000000"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(CONTENT[:1_500_000])
+    until = time.monotonic() + 60
+    while not platform.staged():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    connection.close()
+    while not leaves_nothing():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert me.send("POST", path, iter([b"x"]), {**whole, "Repr-Digest": repr_digest(b"x")}).status == 200
+    assert leaves_nothing()
+
+
 def test_only_keys_that_may_write_deal_with_uploads(site: Site, path: str, server: Any) -> None:
     upload = site.begin(path)
     for permissions in ({"allow_algo": True}, {"allow_data": True}):

@@ -72,11 +72,19 @@ async def create(request: Request, identity: Identity, target: Target) -> Respon
         Conditions(request.headers.get("if-match"), request.headers.get("if-none-match")),
     )
     digest = _digest(request)
+    if complete:
+        _require_proof(target.uri, wanted.size, digest)
     uploads = platform_of(request).uploads
     upload = await run_in_threadpool(uploads.begin, wanted)
     assert upload.row is not None
-    async with _turn(uploads, upload.row.id):
-        response = await _continued(request, uploads, upload, complete, digest)
+    try:
+        async with _turn(uploads, upload.row.id):
+            response = await _continued(request, uploads, upload, complete, digest)
+    except BaseException:
+        # Nobody has been told where to go on with it.
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(upload.discard)
+        raise
     if response.status_code == 204:
         response.status_code = 201
         response.headers["Location"] = PREFIX + upload.row.id
@@ -152,11 +160,8 @@ async def _continued(
     row = upload.row
     assert row is not None
     try:
-        if complete and digest is None and row.size is None:
-            # One damaged byte in a head makes ?1 of ?0.
-            raise BadRequest(
-                f"upload {row.id} of unknown length can be completed with {digests.HEADER}: sha-256=:BASE64: only"
-            )
+        if complete:
+            _require_proof(f"upload {row.id}", row.size, digest)
         await _append(request, upload)
         if not complete:
             return Response(status_code=204, headers=_state(uploads, row, upload.size))
@@ -175,6 +180,12 @@ async def _continued(
     finally:
         with anyio.CancelScope(shield=True):
             await run_in_threadpool(upload.abort)
+
+
+def _require_proof(what: str, size: int | None, digest: digests.Digest | None) -> None:
+    # One damaged byte in a head makes ?1 of ?0.
+    if size is None and digest is None:
+        raise BadRequest(f"{what} of unknown length can be completed with {digests.HEADER}: sha-256=:BASE64: only")
 
 
 async def _append(request: Request, upload: ResumableUpload) -> None:
