@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/x-tar"
 BLOCK = 512
 END = b"\0" * (2 * BLOCK)
-_MAX_EXTENSION = 64 * 1024  # of names and the like, for one file
+_MAX_EXTENSION = 64 * 1024  # bytes of names and the like, for one file,
+_MAX_RECORDS = 64  # in so many records,
+_MAX_EXTENSIONS = 4  # in so many headers per file, on average
 _ZEROS = b"\0" * BLOCK
 _OCTAL = re.compile(br"[\0 ]*([0-7]+)[\0 ]*\Z")
 _NUMBER = re.compile(u"[0-9]{1,18}\\Z")
+_RECORD = re.compile(br"([0-9]{1,8}) ([^=\n]*)=")
+_HERE = re.compile(u"\\A(?:\\./+)+")  # in front of a name
 # What is the same in all headers of plain names: before size, time and checksum, and behind them.
 _RIGHTS = b"0000644\0" + b"0000000\0" * 2
 _REST = (b"0" + b"\0" * 100 + b"ustar\0" + b"00").ljust(BLOCK - 156, b"\0")
@@ -42,7 +46,7 @@ def read(archive, most):
     Names are as they stand there, but for "./" in front: whoever takes them checks what they lead to. Raises
     ArchiveError, maybe after some files: look at all before you use any.
     """
-    offset, count = 0, 0
+    offset, count, extensions = 0, 0, 0
     extension = {}  # type: Dict[str, Text]  # what precedes a header and is meant for it
     content = memoryview(archive)
     while True:
@@ -63,8 +67,11 @@ def read(archive, most):
             raise ArchiveError("the archive breaks off in %s, after %d bytes" % (_shown(name), len(archive)))
         start, offset = offset, offset + (size + BLOCK - 1) // BLOCK * BLOCK
         if kind in (_POSIX, _POSIX_GLOBAL, _GNU_NAME):
+            extensions += 1
             if size > _MAX_EXTENSION:
                 raise ArchiveError("a name or its like takes %d bytes in the archive" % size)
+            if extensions > _MAX_EXTENSIONS * most:
+                raise ArchiveError("the archive holds more than %d extended headers" % (_MAX_EXTENSIONS * most))
             extension.update(_extension(kind, bytes(archive[start : start + size])))
             continue
         name = extension.get("path", name)
@@ -77,9 +84,7 @@ def read(archive, most):
         elif kind == _FILE:
             mtime = extension.get("mtime", u"").partition(u".")[0]
             seconds = int(mtime) if _NUMBER.match(mtime) else _octal(header[136:148]) or 0
-            while name.startswith(u"./"):
-                name = name[2:].lstrip(u"/")
-            yield name, content[start : start + size], seconds
+            yield _HERE.sub(u"", name), content[start : start + size], seconds
         else:
             what = _KINDS.get(kind, "something of kind %r" % native(kind.decode("latin-1")))
             raise ArchiveError("the archive holds %s, %s; only plain files are taken" % (what, _shown(name)))
@@ -132,17 +137,21 @@ def _extension(kind, data):
     if kind == _GNU_NAME:
         return {"path": _text(data)}
     found = {}  # type: Dict[str, Text]
-    while data:
-        length, blank, _ = data.partition(b" ")
-        end = int(length) if blank and length.isdigit() and len(length) < 9 else 0
-        key, equals, value = data[len(length) + 1 : end - 1].partition(b"=")
-        if not equals or end > len(data) or data[end - 1 : end] != b"\n":
+    start = count = 0
+    while start < len(data):
+        count += 1
+        if count > _MAX_RECORDS:
+            raise ArchiveError("the archive has more than %d records in an extended header" % _MAX_RECORDS)
+        record = _RECORD.match(data, start)
+        end = start + int(record.group(1)) if record else 0
+        if record is None or end > len(data) or end <= record.end() or data[end - 1 : end] != b"\n":
             raise ArchiveError("the archive has a damaged extended header")
+        key = record.group(2)
         if key.startswith(b"GNU.sparse"):
             raise ArchiveError("the archive holds a sparse file; only plain files are taken")
         if kind == _POSIX and key in (b"path", b"size", b"mtime"):
-            found[native(key)] = _text(value)
-        data = data[end:]
+            found[native(key)] = _text(data[record.end() : end - 1])
+        start = end
     return found
 
 

@@ -172,6 +172,9 @@ HOSTILE = {
     "nothing": (b"", "breaks off after 0 bytes"),
     "a directory with content": (edited(archive(("a", b"x")), 156, b"5"), "directory with content"),
     "an old kind": (edited(archive(("a", b"")), 257, b"\0" * 8), "old kind"),
+    "far too deep": (archive(*((f"{number}/" + "a/" * 400 + "f", b"") for number in range(60))), "20000 folders"),
+    "an extended header of many records": (extended(b"5 a=\n" * 13_000), "more than 64 records"),
+    "many extended headers": (extended(b"5 a=\n")[:1024] * 5000, "more than 4000 extended"),
     "too many": (archive(*((f"f{number}", b"") for number in range(1001))), "more than 1000 files"),
 }
 

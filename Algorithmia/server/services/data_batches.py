@@ -27,6 +27,8 @@ log = logging.getLogger("algorithmia.storage")
 # Of an archive that is sent here: what is in it is in memory until it's on disk.
 MAX_BYTES = 16 * 1024 * 1024
 MAX_FILES = 1000
+# Names of folders in it, one after the other: each is looked up while others wait to write.
+_MAX_FOLDERS = 20 * MAX_FILES
 # Of an archive that is sent from here, and of one file in it.
 PAGE_BYTES = 4 * 1024 * 1024
 SMALL_FILE = 256 * 1024
@@ -202,8 +204,12 @@ class Batches:
         if directory.kind not in (Kind.COLLECTION, Kind.FOLDER):
             raise BadRequest(f"{directory.uri} takes no archives; collections such as data://.my/name do")
         members: dict[str, _Member] = {}
+        folders = 0
         try:
             for name, content, _ in tar_files.read(archive, MAX_FILES):
+                folders += name.count("/")
+                if folders > _MAX_FOLDERS:
+                    raise BadRequest(f"the archive's names have more than {_MAX_FOLDERS} folders; send fewer at a time")
                 if name in members:
                     raise BadRequest(f"the archive holds {name[:200]!r} twice; nothing was stored")
                 request = UploadRequest(identity, _below(directory, name), size=len(content))
