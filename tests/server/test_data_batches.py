@@ -11,10 +11,13 @@ import itertools
 import os
 import random
 import re
+import socket
 import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -24,6 +27,7 @@ import sqlalchemy as sa
 from answers import Answer
 from hosted_site import Caller, Site
 
+from Algorithmia.server.errors import TooManyRequests
 from Algorithmia.server.identity import KeyPermissions
 from Algorithmia.server.services import data_batches
 
@@ -247,6 +251,57 @@ def test_room_in_memory(me: Caller, site: Site) -> None:
     assert fetch(me, directory).status == 200
 
 
+def ask_for_an_archive(me: Caller) -> socket.socket:
+    """A connection on which a large archive has begun to come, and nothing of it is taken."""
+    directory = me.collection()
+    assert send(me, directory, archive(*((f"{number}", b"x" * 260_000) for number in range(15)))).status == 200
+    connection = socket.socket()
+    connection.settimeout(60)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", me.site.port))
+    request = f"GET /v1/data/{directory} HTTP/1.1\r\nHost: x\r\nAuthorization: {me.key}\r\nAccept: {TAR}\r\n\r\n"
+    connection.sendall(request.encode())
+    assert connection.recv(20).startswith(b"HTTP/1.1 200")
+    return connection
+
+
+def has_room(site: Site) -> bool:
+    """Whether no archive is on its way."""
+    try:
+        with site.data.batches.room(128 * 1024 * 1024):
+            return True
+    except TooManyRequests:
+        return False
+
+
+def rest_of(site: Site, connection: socket.socket) -> int:
+    """How much comes on `connection` until no archive is on its way any more, and then up to its end."""
+    size, until = 0, time.monotonic() + 60
+    with suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            size += len(piece)
+            if size > 3_900_000:
+                break
+    while not has_room(site):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return size
+
+
+def test_room_is_held_while_archives_wait_for_their_clients(new_site: Callable[..., Site]) -> None:
+    patient = new_site(request_timeout=0)
+    with ask_for_an_archive(patient.caller()) as connection:
+        assert not has_room(patient)
+        assert rest_of(patient, connection) > 3_900_000
+    hasty = new_site(request_timeout=1)
+    with ask_for_an_archive(hasty.caller()) as connection:
+        until = time.monotonic() + 60
+        while not has_room(hasty):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert rest_of(hasty, connection) < 3_900_000
+
+
 def test_rights(me: Caller, other: Caller, site: Site) -> None:
     directory = me.collection([])
     name = directory.partition("/")[2]
@@ -336,8 +391,9 @@ def test_named_files(me: Caller) -> None:
 def test_times_travel(me: Caller) -> None:
     directory = me.collection()
     send(me, directory, archive(("a", b"1")))
+    told = parsedate_to_datetime(me.head(f"{directory}/a").headers["last-modified"]).timestamp()
     with tarfile.open(fileobj=io.BytesIO(fetch(me, directory).body)) as packed:
-        assert abs(packed.getmember("a").mtime - time.time()) < 60 and packed.getmember("a").mode == 0o644
+        assert packed.getmember("a").mtime == told and packed.getmember("a").mode == 0o644
 
 
 def test_a_file_that_is_replaced_while_it_is_packed(me: Caller, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
