@@ -3,6 +3,7 @@
 `DataFile.open` is the public way in; any library that takes a file object can use the result.
 """
 import io
+import re
 import tempfile
 
 from . import digests, errors
@@ -112,6 +113,10 @@ class RemoteReader(io.RawIOBase):
         if response.headers.get("X-Data-Type") == "directory":
             response.close()
             raise errors.DataApiError("unable to get file %s - it is a directory" % self.name)
+        part = re.match(r"\s*bytes\s+(\d+)-", response.headers.get("Content-Range") or "")
+        if response.status == 206 and part is not None and int(part.group(1)) != offset:
+            response.close()
+            raise errors.CorruptedTransferError("%s: another part came than was asked for" % self.name)
         etag = response.headers.get("ETag")
         if self._etag and etag != self._etag:
             response.close()

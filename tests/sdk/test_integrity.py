@@ -300,6 +300,16 @@ def test_a_damaged_listing_is_fetched_again(collection, server):
             list(client.dir(collection.uri).files())
 
 
+def test_another_part_than_was_asked_for():
+    part = answer(body=b"6789", status="206 Partial Content", headers=["Content-Range: bytes 6-9/10", 'ETag: "a"'])
+    with WireServer(part) as platform:
+        with Algorithmia.client("simKEY", platform.address).file("data://.my/c/f").open("rb") as source:
+            source.seek(5)
+            with pytest.raises(errors.CorruptedTransferError):
+                source.read(4)
+    assert platform.requests[0].headers["range"] == "bytes=5-"
+
+
 def test_what_killed_downloads_left_is_removed_by_a_later_one(collection, tmpdir):
     collection.file("f").put("content")
     kept = [".f.%s.part" % ("a" * 32), ".f.%s.part" % ("b" * 16), "mine.part", ".mine.part"]
