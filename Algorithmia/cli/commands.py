@@ -243,7 +243,7 @@ LOCAL = Command(
             handler="serve:local_fsck",
             arguments=(
                 Argument("--checksum", action="store_true", help="also read all contents and compare their checksums"),
-                Argument("--repair", action="store_true", help="remove what no file needs, and correct counts"),
+                Argument("--repair", action="store_true", help="move aside what no file needs, and correct counts"),
             )
             + _STOPPED_PLATFORM,
         ),

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     fsck = commands.add_parser("fsck", parents=[common], help="check that metadata and bytes agree")
     fsck.add_argument("--checksum", action="store_true", help="also read all contents and compare their checksums")
-    fsck.add_argument("--repair", action="store_true", help="remove what no file needs, and correct counts")
+    fsck.add_argument("--repair", action="store_true", help="move aside what no file needs, and correct counts")
     fsck.set_defaults(run=_fsck, name="fsck")
     migrate = commands.add_parser("migrate-storage", parents=[common], help="copy all contents to another store")
     migrate.add_argument("to", metavar="TO", help="local, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX")

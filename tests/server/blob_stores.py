@@ -38,6 +38,10 @@ class Place(ABC):
     def put(self, path: str, content: bytes) -> None:
         """Put something there without the store."""
 
+    @abstractmethod
+    def get(self, path: str) -> bytes:
+        """What is there, asked without the store."""
+
     def unfinished(self) -> int:
         """Uploads in parts that were begun and neither completed nor aborted, where that can be told."""
         return 0
@@ -72,6 +76,9 @@ class LocalPlace(Place):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
 
+    def get(self, path: str) -> bytes:
+        return (self.state / "blobs" / path).read_bytes()
+
 
 class S3Place(Place):
     tells_parts = True
@@ -91,6 +98,9 @@ class S3Place(Place):
     def put(self, path: str, content: bytes) -> None:
         self._moto.put(f"bucket/{self._prefix}/{path}", content)
 
+    def get(self, path: str) -> bytes:
+        return self._moto.get(f"bucket/{self._prefix}/{path}")
+
     def unfinished(self) -> int:
         return self._moto.unfinished()
 
@@ -109,6 +119,9 @@ class AzurePlace(Place):
 
     def put(self, path: str, content: bytes) -> None:
         self._azurite.put(f"{self._prefix}/{path}", content)
+
+    def get(self, path: str) -> bytes:
+        return self._azurite.get(f"{self._prefix}/{path}")
 
 
 def environment(provider: Any) -> dict[str, str]:

@@ -119,6 +119,12 @@ class Moto(Provider):
         bucket, _, key = path.partition("/")
         self._client.put_object(Bucket=bucket, Key=key, Body=content)
 
+    def get(self, path: str) -> bytes:
+        """What a file holds, asked without us."""
+        bucket, _, key = path.partition("/")
+        content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
     def names(self, prefix: str = "") -> list[str]:
         found = self._client.list_objects_v2(Bucket="bucket", Prefix=prefix)
         return [f"bucket/{item['Key']}" for item in found.get("Contents", ())]
@@ -223,6 +229,11 @@ class Azurite(Provider):
 
     def put(self, path: str, content: bytes) -> None:
         self._container.upload_blob(path, content)
+
+    def get(self, path: str) -> bytes:
+        """What a file holds, asked without us."""
+        content: bytes = self._container.download_blob(path).readall()
+        return content
 
     def names(self, prefix: str = "") -> list[str]:
         return list(self._container.list_blob_names(name_starts_with=prefix))

@@ -244,6 +244,22 @@ def test_many_are_deleted_at_once(store: BlobStore, place: Place) -> None:
     store.delete_many([])
 
 
+@pytest.mark.parametrize("size", [0, LARGE])
+def test_what_was_set_aside_stays(store: BlobStore, place: Place, size: int) -> None:
+    content = os.urandom(size)
+    blob_id = write(store, content)
+    store.publish(blob_id)
+    path = store.set_aside(blob_id)
+    assert path == f"lost+found/{blob_id}" and place.published() == [path]
+    with pytest.raises(FileNotFoundError):
+        store.open_blob(blob_id)
+    with pytest.raises(FileNotFoundError):
+        store.set_aside(blob_id)
+    store.recover(nothing, nothing, [blob_id])
+    assert list(store.entries()) == [] and place.published() == [path] and is_clean(place)
+    assert place.get(path) == content
+
+
 def test_start_after_a_crash(store: BlobStore, place: Place) -> None:
     referenced, unreferenced, published, garbage = (write(store, name) for name in (b"r", b"u", b"p", b"g"))
     store.publish(published)

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ import pytest
 from platforms import ROOT, Server, clean_environment
 
 from Algorithmia.server import maintenance
+from Algorithmia.server.db.database import Database
+from Algorithmia.server.services import storage_check
+from Algorithmia.server.services.storage_check import StorageCheck
+from Algorithmia.server.storage.local import LocalBlobStore
 
 CONTENTS = {"a": b"first file", "b": b"second file", "large": os.urandom(400_000)}
 
@@ -52,9 +57,11 @@ class Store:
         blob_id = self.blob_id(name)
         return self.blobs / blob_id[:2] / blob_id
 
-    def put(self, path: str, content: bytes = b"x") -> Path:
+    def put(self, path: str, content: bytes = b"x", seconds_ago: int = 0) -> Path:
         (self.blobs / path).parent.mkdir(exist_ok=True)
         (self.blobs / path).write_bytes(content)
+        then = time.time() - seconds_ago
+        os.utime(self.blobs / path, (then, then))
         return self.blobs / path
 
     def fsck(self, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -141,12 +148,57 @@ def test_several_things_at_once_for_a_person(store: Store) -> None:
 
 def test_content_that_no_file_refers_to(store: Store) -> None:
     blob_id = "f" * 32
-    stray = store.put(f"ff/{blob_id}")
+    stray = store.put(f"ff/{blob_id}", b"lost", seconds_ago=3700)
     assert store.found() == [("unreferenced", blob_id)]
     assert stray.exists()
     status, report = store.fsck("--repair")
     assert (status, report["findings"][0]["repaired"]) == (0, True)
+    assert f"; moved to lost+found/{blob_id}" in report["findings"][0]["said"]
     assert not stray.exists() and store.is_well()
+    assert (store.blobs / "lost+found" / blob_id).read_bytes() == b"lost"
+
+
+@pytest.mark.parametrize("seconds_ago", [3500, -100])
+def test_content_that_no_file_refers_to_yet(store: Store, seconds_ago: int) -> None:
+    blob_id = "f" * 32
+    stray = store.put(f"ff/{blob_id}", seconds_ago=seconds_ago)
+    assert store.found("--repair") == [("unreferenced", blob_id)]
+    assert stray.exists()
+
+
+def test_content_newer_than_a_database_from_a_backup(store: Store) -> None:
+    kept = store.path("a")
+    day_ago = time.time() - 86400
+    os.utime(kept, (day_ago, day_ago))
+    store.sql("DELETE FROM files WHERE name = 'a'")
+    store.sql("UPDATE files SET modified_at = ?", int(day_ago * 1000) - 1000)
+    status, report = store.fsck("--repair")
+    assert status == 1 and kept.exists()
+    assert "newer than every file that the database knows" in report["findings"][0]["said"]
+
+
+def test_content_whose_row_came_meanwhile(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the object of an upload in parts looks: older than an hour when it appears, and then comes the row."""
+    database = Database(f"sqlite:///{shutil.copytree(stopped, tmp_path / 'home')}/platform/platform.db")
+    blobs = LocalBlobStore(tmp_path / "home" / "platform" / "blobs")
+    [blob_id] = blobs.create_many([b"of parts"])
+    blobs.publish(blob_id)
+    day_ago = time.time() - 86400
+    os.utime(blobs.root / blob_id[:2] / blob_id, (day_ago, day_ago))
+    answers = {blob_id: [None, "data://tester/kept/parts"]}
+    uri_of = storage_check.stored_files.uri_of
+    monkeypatch.setattr(
+        storage_check.stored_files,
+        "uri_of",
+        lambda database, blob: answers[blob].pop(0) if blob in answers else uri_of(database, blob),
+    )
+    try:
+        assert list(StorageCheck(database, blobs, repairs=True, shared=True).findings()) == []
+    finally:
+        database.close()
+    assert answers == {blob_id: []} and (blobs.root / blob_id[:2] / blob_id).exists()
 
 
 def test_nothing_is_removed_for_a_database_that_knows_no_file(store: Store) -> None:

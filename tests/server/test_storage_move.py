@@ -161,10 +161,10 @@ def test_damage_there_is_found(moving: Moving, capsys: Any) -> None:
     assert {(finding["kind"], finding["subject"], finding["repaired"]) for finding in findings} == {
         ("size", "data://tester/kept/large", False),
         ("content", "data://tester/kept/small", False),
-        ("unreferenced", "0" * 32, True),
+        ("unreferenced", "0" * 32, False),  # it may be new
         ("stray", "ab/notes.txt", False),
     }
-    assert "00/" + "0" * 32 not in moving.objects() and len(moving.objects()) == 4
+    assert len(moving.objects()) == 5
 
 
 def test_object_of_another_size_is_replaced(moving: Moving) -> None:

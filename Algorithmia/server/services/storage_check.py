@@ -17,7 +17,7 @@ from . import stored_files
 from .garbage import Garbage
 from .stored_files import StoredFile, WrongContent
 
-# With several servers, what was stored just now may be about to get its row.
+# What was stored just now may be about to get its row.
 _SETTLED_SECONDS = 3600
 _REMOTE_WORKERS = 8
 _REMEDY = "bring it back from a backup, or delete the file"
@@ -31,6 +31,7 @@ _USED = (
     .where(_collections.c.account_id == _accounts.c.id)
     .scalar_subquery()
 )
+_NEWEST = sa.select(sa.func.max(_files.c.modified_at))
 _WRONG_COUNTS = sa.select(_accounts.c.id, _accounts.c.username, _accounts.c.used_bytes, _USED).where(
     _accounts.c.used_bytes != _USED
 )
@@ -63,7 +64,7 @@ class StorageCheck:
     """One look at everything.
 
     checksums  read all contents, too
-    repairs    remove what no file needs and correct counts; a file's row and its bytes are never touched
+    repairs    move aside what no file needs, and correct counts; a file's row and its bytes are never touched
     shared     other servers may be at work on the same database and store
     progress   is told after each file how many were looked at
 
@@ -123,24 +124,26 @@ class StorageCheck:
                 else:
                     strays.append(entry)
 
-        def examine(pair: tuple[StoredFile | None, Entry | None]) -> tuple[StoredFile | None, Finding | None]:
+        def examine(
+            pair: tuple[StoredFile | None, Entry | None],
+        ) -> tuple[StoredFile | None, Finding | None, Entry | None]:
             file, entry = pair
             if file is not None:
-                return file, self._examine(file, entry, entry is None and file.blob_id in staged)
-            return None, self._unreferenced(entry) if entry else None
+                return file, self._examine(file, entry, entry is None and file.blob_id in staged), None
+            return None, self._unreferenced(entry) if entry else None, entry
 
         with self._database.read() as connection:
-            knows_files = connection.execute(sa.select(_files.c.id).limit(1)).first() is not None
+            newest = connection.execute(_NEWEST).scalar()
         workers = _REMOTE_WORKERS if self._checksums and self._blobs.is_remote else 1
         pairs = stored_files.beside(stored_files.in_order(self._database), blobs_only())
-        for file, finding in stored_files.in_parallel(examine, pairs, workers):
+        for file, finding, entry in stored_files.in_parallel(examine, pairs, workers):
             if file is not None:
                 self.files += 1
                 self.bytes += file.size
                 self._progress(self.files, self.bytes)
+            if self._repairs and finding is not None and entry is not None:
+                finding = self._set_aside(finding, entry, newest)
             if finding is not None:
-                if self._repairs and finding.kind == "unreferenced" and finding.blob:
-                    self._remove(finding, finding.blob, knows_files)
                 yield finding
             while strays:
                 yield self._stray(strays.pop())
@@ -187,12 +190,21 @@ class StorageCheck:
                 return None
         return Finding("unreferenced", entry.name, f"{entry.size} bytes that no file refers to", entry.name)
 
-    def _remove(self, finding: Finding, blob_id: str, knows_files: bool) -> None:
-        if not knows_files:
-            finding.said += "; not removed, because the database knows no file at all: it may be the wrong one"
-            return
-        self._blobs.delete(blob_id)
-        finding.repaired = True
+    def _set_aside(self, finding: Finding, entry: Entry, newest: int | None) -> Finding | None:
+        """What is left to say about it."""
+        if newest is None:
+            finding.said += "; left alone, because the database knows no file at all: it may be the wrong one"
+        elif entry.modified_at * 1000 >= newest:
+            finding.said += "; left alone, because it's newer than every file that the database knows: that may be old"
+        elif time.time() - entry.modified_at < _SETTLED_SECONDS:
+            finding.said += "; left alone, because it's not an hour old"
+        # Again: of an object that came in parts, the time is that of the first, and the row may be there by now.
+        elif stored_files.uri_of(self._database, entry.name) is not None:
+            return None
+        else:
+            finding.said += f"; moved to {self._blobs.set_aside(entry.name)}"
+            finding.repaired = True
+        return finding
 
     def _unfinished(self, staged: set[str]) -> Iterator[Finding]:
         """Uploads that were begun, against what has come of them."""

@@ -8,6 +8,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 # What a server that starts writes elsewhere, to see whether it can, and removes.
 PROBE = "probe"
+# Where blobs go that nothing needs as far as anybody can tell, and that a person has to decide about.
+LOST = "lost+found"
 _BLOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -114,6 +116,13 @@ class BlobStore(Protocol):
     def delete_many(self, blob_ids: Sequence[str]) -> None:
         """`delete` each of `blob_ids`: as many as can be, also when it raises OSError for some."""
 
+    def set_aside(self, blob_id: str) -> str:
+        """Move a published blob to where only a person finds it, and nothing removes it: the path in the store.
+
+        Raises FileNotFoundError when there is none.
+        """
+        ...
+
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
     ) -> None:
@@ -123,7 +132,10 @@ class BlobStore(Protocol):
         """
 
     def entries(self) -> Iterator[Entry]:
-        """Everything that is published, ids in order; and whatever else lies there, anywhere between them."""
+        """Everything that is published, ids in order; and whatever else lies there, anywhere between them.
+
+        What was set aside is not told.
+        """
         ...
 
     def staged(self) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..durable import sync
-from .base import Entry, checked, is_blob_id
+from .base import LOST, Entry, checked, is_blob_id
 
 log = logging.getLogger("algorithmia.storage")
 
@@ -20,7 +20,7 @@ _RESUME_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 # So much may wait in memory to be written to the disk: what piles up there costs time when it's synced.
 _WAITING = 16 * 1024 * 1024
 # Directories of the stores' own; the second is of one elsewhere (`objects.py`).
-_NOT_PUBLISHED = ("staging", "unsettled")
+_NOT_PUBLISHED = ("staging", "unsettled", LOST)
 # Of the contents that are written together: how many descriptors they may take.
 _OPEN_AT_ONCE = 256
 
@@ -175,6 +175,11 @@ class LocalBlobStore:
                 problem = failed
         if problem is not None:
             raise problem
+
+    def set_aside(self, blob_id: str) -> str:
+        (self.root / LOST).mkdir(exist_ok=True, mode=0o700)
+        os.rename(self._shard(blob_id), self.root / LOST / blob_id)
+        return f"{LOST}/{blob_id}"
 
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from .base import PROBE, BlobWriter, Entry, checked, is_blob_id
+from .base import LOST, PROBE, BlobWriter, Entry, checked, is_blob_id
 from .local import LocalBlobStore
 from .notes import Notes
 from .object_errors import translated
@@ -37,6 +37,7 @@ _SENDER_PARTS = 4
 # Requests at once where there are many to make; names in one request that removes them.
 _AT_ONCE = 16
 _TOGETHER = 1000
+_PIECE = 1024 * 1024
 
 
 class ObjectBlobStore:
@@ -127,6 +128,18 @@ class ObjectBlobStore:
         for start in range(0, len(unread), _TOGETHER):
             self._remove(unread[start : start + _TOGETHER])
 
+    def set_aside(self, blob_id: str) -> str:
+        # By way of here: not every provider copies large objects, or has copied them when it answers.
+        path = f"{LOST}/{blob_id}"
+        with self.open_blob(blob_id) as content:
+            size = content.seek(0, 2)
+            content.seek(0)
+            with translated(), self._writer(path, max(PART, size // _MOST_PARTS)) as parts:
+                while data := content.read(_PIECE):
+                    parts.write(data)
+        self.delete(blob_id)
+        return path
+
     def recover(
         self, is_referenced: Callable[[str], bool], is_unfinished: Callable[[str], bool], garbage: Iterable[str]
     ) -> None:
@@ -158,7 +171,7 @@ class ObjectBlobStore:
             for page in obstore.list(self._objects, chunk_size=_TOGETHER):
                 for found in page:
                     path = found["path"]
-                    if path == PROBE:
+                    if path == PROBE or path.startswith(f"{LOST}/"):
                         continue
                     name = path[3:]
                     is_blob = is_blob_id(name) and path == _key(name)
@@ -169,9 +182,7 @@ class ObjectBlobStore:
 
     def open_writer(self, blob_id: str) -> Any:
         """The library's writer of an object."""
-        import obstore
-
-        return obstore.open_writer(self._objects, _key(blob_id), buffer_size=PART, max_concurrency=_STREAM_PARTS)
+        return self._writer(_key(blob_id), PART)
 
     def send_spooled(self, blob_id: str) -> None:
         """Make an object of what is in the spool, where it stays until it's published."""
@@ -183,6 +194,11 @@ class ObjectBlobStore:
         part = max(PART, path.stat().st_size // _MOST_PARTS)
         with self._senders, translated():
             obstore.put(self._objects, _key(blob_id), path, chunk_size=part, max_concurrency=_SENDER_PARTS)
+
+    def _writer(self, path: str, part: int) -> Any:
+        import obstore
+
+        return obstore.open_writer(self._objects, path, buffer_size=part, max_concurrency=_STREAM_PARTS)
 
     def _open_object(self, blob_id: str) -> BinaryIO:
         with self._lock:
