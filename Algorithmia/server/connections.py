@@ -43,7 +43,7 @@ class BoundedConnection(DirectConnection):
         self._head_bytes = 0
         self._heard = self._head_since = self.loop.time()
         self._in_head = True
-        self._extensions = {**EXTENSIONS, EXTENSION: self} if self.is_direct else EXTENSIONS
+        self._extensions = {**EXTENSIONS, EXTENSION: self}
         self._idle_since = 0.0  # when the last answer was complete; 0 once more has come
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -139,7 +139,16 @@ class DirectConnection(HttpToolsProtocol):
 def connection_of(scope: Any) -> DirectConnection | None:
     """The connection of a request whose body, or whose answer's, can be taken over."""
     found = scope.get("extensions", {}).get(EXTENSION)
-    return found if isinstance(found, DirectConnection) else None
+    return found if isinstance(found, DirectConnection) and found.is_direct else None
+
+
+def abandon(scope: Any) -> bool:
+    """Break off the connection of the request `scope`, whatever waits to be sent there; whether this process has it."""
+    connection = scope.get("extensions", {}).get(EXTENSION)
+    if not isinstance(connection, DirectConnection):
+        return False
+    connection.abandon(scope)
+    return True
 
 
 class _Borrowed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from typing import Any, TypeVar
 
@@ -11,13 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...tar_files import CONTENT_TYPE
+from .. import direct
 from ..app import json_response, platform_of
-from ..errors import TooLarge
+from ..errors import CallTimeout, TooLarge
 from ..identity import Identity
 from ..services import digests
 from ..services.data_batches import MAX_BYTES, PAGE_BYTES, Page
 from ..services.data_paths import Kind, Target
 from .receiving import pieces
+
+# What an answer is sent in, each once most of the one before has gone.
+_PIECE = 64 * 1024
 
 T = TypeVar("T")
 
@@ -82,7 +86,22 @@ class _Archive(Response):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         with self._room:
-            await super().__call__(scope, receive, send)
+            # In one piece, it would be in the connection's buffer at once, and stay for as long as the client likes.
+            patience = scope["platform"].settings.request_timeout or None
+            try:
+                for message in self._messages():
+                    with anyio.fail_after(patience):
+                        await send(message)
+            except TimeoutError:
+                if not direct.abandon(scope):
+                    raise CallTimeout(f"the client took nothing of an archive for {patience:g} s") from None
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        yield {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        for start in range(0, len(self.body), _PIECE):
+            end = start + _PIECE
+            body = bytes(self.body[start:end])
+            yield {"type": "http.response.body", "body": body, "more_body": end < len(self.body)}
 
 
 async def _blocking(request: Request, function: Callable[[], T]) -> T:
