@@ -50,6 +50,9 @@ CONNECTORS = S3 + GS + AZURE + DROPBOX
 # Hosted files in an object store instead of on the server's disk. Wheels for CPython 3.10 end with 0.11.1.
 OBJECT_STORAGE = ['obstore>=0.11,<0.13; python_version >= "3.10"']
 
+# The platform's database, where that isn't SQLite.
+POSTGRESQL = ['psycopg[binary]>=3.2; python_version >= "3.10"']
+
 # `client.fs()`.
 FSSPEC = ['fsspec>=2024.12; python_version >= "3.8"']
 
@@ -83,7 +86,7 @@ DEV = [
     # What else reads by way of fsspec.
     'dask>=2024.2; python_version >= "3.10"',
     'zarr>=3; python_version >= "3.11"',
-] + EXAMPLES + CONNECTORS + OBJECT_STORAGE
+] + EXAMPLES + CONNECTORS + OBJECT_STORAGE + POSTGRESQL
 
 setup(
     name="algorithmia",
@@ -110,6 +113,7 @@ setup(
         "connectors": CONNECTORS,
         "fsspec": FSSPEC,
         "object-storage": OBJECT_STORAGE,
+        "postgresql": POSTGRESQL,
         "examples": EXAMPLES,
         "dev": DEV,
     },

@@ -187,9 +187,11 @@ def test_what_writers_wait_for_is_found_by_indexes(site: Site) -> None:
         with site.database.write() as connection:
             data_records.files_between(connection, "c", start, end, 500)
             data_records.count_files(connection, "c")
-            data_records.delete_files(connection, "a", [("f", 1), ("g", 2)])
+            with pytest.raises(RuntimeError):  # there are none
+                data_records.delete_files(connection, "a", [("f", 1), ("g", 2)])
             data_records.expired_files(connection, "algo", "/temp", 0, 500)
-            data_records.lock_collection(connection, "c")
+            data_records.expired_files(connection, "algo", "/temp", 0, 500, ["c", "d"])
+            data_records.lock_collections(connection, ["c", "d"])
             data_records.move_collection(connection, "c", "deleted")
             data_records.collection_rows(connection, "deleted", limit=1)
     finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..db import schema
+from ..db.inserts import insert_unless_there
 from ..db.values import new_id, now_ms
 from .data_access import Place
 from .digests import Digest
@@ -69,8 +70,17 @@ _LOCATE_OTHERS = _LOCATE.where(
     _collections.c.account_id
     == sa.select(_accounts.c.id).where(_accounts.c.username_key == sa.bindparam("owner")).scalar_subquery()
 )
-# Where several servers share a database, writers of one collection wait for each other. (SQLite has one writer anyway.)
-_LOCK_OWN = _LOCATE_OWN.with_for_update(of=_collections)
+# PostgreSQL has writers side by side; those of one collection wait for each other. This is a statement of its own,
+# because one that waits sees the rows that it waited for as they are then, but all others as they were before.
+_LOCK_OWN = (
+    sa.select(_collections.c.id)
+    .where(
+        _collections.c.space == sa.bindparam("space"),
+        _collections.c.name == sa.bindparam("collection"),
+        _collections.c.account_id == sa.bindparam("account_id"),
+    )
+    .with_for_update()
+)
 _KEPT = sa.select(
     _files.c.id, _files.c.collection_id, _files.c.blob_id, _files.c.name, _files.c.size, _files.c.modified_at
 )
@@ -88,13 +98,19 @@ _CHARGE = (
 def locate(
     connection: sa.Connection, place: Place, file: str = "", for_update: bool = False
 ) -> tuple[Collection | None, File | None]:
-    """The collection at `place`, and its file called `file`, as far as they're there."""
+    """The collection at `place`, and its file called `file`, as far as they're there.
+
+    for_update  and keep others from changing them until this transaction ends
+    """
     values = {"space": place.space, "collection": place.collection, "file": file}
     if place.account_id is None:
         row = connection.execute(_LOCATE_OTHERS, {**values, "owner": place.owner}).first()
     else:
-        statement = _LOCK_OWN if for_update else _LOCATE_OWN
-        row = connection.execute(statement, {**values, "account_id": place.account_id}).first()
+        own = {**values, "account_id": place.account_id}
+        # SQLite has one writer at a time, and this is in the way of each.
+        if for_update and connection.dialect.name != "sqlite" and connection.execute(_LOCK_OWN, own).first() is None:
+            return None, None
+        row = connection.execute(_LOCATE_OWN, own).first()
     if row is None:
         return None, None
     collection = Collection(*row[:3])
@@ -108,18 +124,29 @@ def account_id_of(connection: sa.Connection, username_key: str) -> str | None:
 
 def insert_collection(connection: sa.Connection, space: str, account_id: str, name: str, acl_read: str) -> Collection:
     """Add a collection. Raises sqlalchemy's IntegrityError when there's one of that name."""
-    collection = Collection(new_id(), account_id, acl_read)
-    connection.execute(
-        _collections.insert().values(
-            id=collection.id,
-            space=space,
-            account_id=account_id,
-            name=name,
-            acl_read=acl_read,
-            created_at=now_ms(),
-        )
-    )
-    return collection
+    row = _collection_row(space, account_id, name, acl_read)
+    connection.execute(_collections.insert(), row)
+    return Collection(row["id"], account_id, acl_read)
+
+
+def insert_implied(
+    connection: sa.Connection, space: str, account_id: str, name: str, acl_read: str
+) -> Collection | None:
+    """Add a collection that comes by itself; None when there's one of that name: somebody else has just added it."""
+    row = _collection_row(space, account_id, name, acl_read)
+    added = connection.execute(insert_unless_there(_collections, connection.dialect.name), row).rowcount
+    return Collection(row["id"], account_id, acl_read) if added else None
+
+
+def _collection_row(space: str, account_id: str, name: str, acl_read: str) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "space": space,
+        "account_id": account_id,
+        "name": name,
+        "acl_read": acl_read,
+        "created_at": now_ms(),
+    }
 
 
 def update_acl(connection: sa.Connection, collection: Collection, acl_read: str) -> None:
@@ -162,10 +189,13 @@ def put_files(
 def delete_files(connection: sa.Connection, account_id: str, files: Sequence[tuple[str, int]]) -> None:
     """Remove the rows of files (id and size) of that account, which is credited with them.
 
-    Their blobs are the caller's to collect.
+    They were looked up in this transaction, and their collection was locked before. Their blobs are the caller's to
+    collect.
     """
     if files:
-        connection.execute(_DELETE_FILES, {"ids": [file_id for file_id, _ in files]})
+        removed = connection.execute(_DELETE_FILES, {"ids": [file_id for file_id, _ in files]}).rowcount
+        if removed != len(files):
+            raise RuntimeError(f"{removed} files were removed instead of {len(files)}: their collection isn't locked")
         _charge(connection, account_id, -sum(size for _, size in files))
 
 
@@ -184,10 +214,11 @@ def move_space(connection: sa.Connection, source: str, space: str) -> None:
     connection.execute(_MOVE.where(_collections.c.space == source), {"to": space})
 
 
-def lock_collection(connection: sa.Connection, collection_id: str) -> bool:
-    """Keep others from changing the collection until this transaction ends; whether there is one."""
-    statement = sa.select(_collections.c.id).where(_collections.c.id == collection_id).with_for_update()
-    return connection.execute(statement).first() is not None
+def lock_collections(connection: sa.Connection, ids: Iterable[str]) -> list[str]:
+    """Keep others from changing these collections until this transaction ends; which of them there are."""
+    # In order, so that no two wait for each other.
+    statement = sa.select(_collections.c.id).where(_collections.c.id.in_(ids)).order_by(_collections.c.id)
+    return list(connection.execute(statement.with_for_update()).scalars())
 
 
 def count_files(connection: sa.Connection, collection_id: str) -> int:
@@ -260,13 +291,13 @@ def collection_rows(
 
 
 def expired_files(
-    connection: sa.Connection, space: str, suffix: str, before: int, limit: int
+    connection: sa.Connection, space: str, suffix: str, before: int, limit: int, within: Sequence[str] | None = None
 ) -> list[sa.Row[Any]]:
-    """Id, blob_id, size and account_id of up to `limit` files that were last written before `before`, in collections of
-    `space` whose name ends with `suffix`.
+    """Id, blob_id, size, collection_id and account_id of up to `limit` files that were last written before `before`, in
+    collections of `space` whose name ends with `suffix`; with `within`, only in those of these ids.
     """
     statement = (
-        sa.select(_files.c.id, _files.c.blob_id, _files.c.size, _collections.c.account_id)
+        sa.select(_files.c.id, _files.c.blob_id, _files.c.size, _files.c.collection_id, _collections.c.account_id)
         .join(_collections, _collections.c.id == _files.c.collection_id)
         .where(
             _collections.c.space == space,
@@ -275,6 +306,8 @@ def expired_files(
         )
         .limit(limit)
     )
+    if within is not None:
+        statement = statement.where(_files.c.collection_id.in_(within))
     return list(connection.execute(statement))
 
 

@@ -81,6 +81,8 @@ class Removal:
         try:
             while not self._stopping.is_set():
                 with self._database.write() as connection:
+                    if not data_records.lock_collections(connection, [collection.id]):
+                        return deleted  # it was removed altogether
                     batch = data_records.files_between(connection, collection.id, start, end, _BATCH)
                     self._delete(connection, collection.account_id, batch)
                 deleted += len(batch)
@@ -111,14 +113,16 @@ class Removal:
         while not self._stopping.is_set():
             # Looked for without holding up whoever writes: mostly there are none.
             with self._database.read() as connection:
-                if not data_records.expired_files(connection, ALGO, "/temp", before, 1):
-                    return
+                found = data_records.expired_files(connection, ALGO, "/temp", before, _BATCH)
+            if not found:
+                return
             with self._database.write() as connection:
-                batch = data_records.expired_files(connection, ALGO, "/temp", before, _BATCH)
+                within = data_records.lock_collections(connection, {row.collection_id for row in found})
+                batch = data_records.expired_files(connection, ALGO, "/temp", before, _BATCH, within)
                 by_account: dict[str, list[sa.Row[Any]]] = defaultdict(list)
                 for row in batch:
                     by_account[row.account_id].append(row)
-                for account_id, rows in by_account.items():
+                for account_id, rows in sorted(by_account.items()):  # see lock_collections
                     self._delete(connection, account_id, rows)
             self._unlink(batch)
 
@@ -128,7 +132,7 @@ class Removal:
         try:
             while not self._stopping.is_set() and (deadline is None or time.monotonic() < deadline):
                 with self._database.write() as connection:
-                    if not data_records.lock_collection(connection, collection.id):
+                    if not data_records.lock_collections(connection, [collection.id]):
                         return True  # by another thread
                     batch = data_records.files_between(connection, collection.id, start, end, _BATCH)
                     self._delete(connection, collection.account_id, batch)

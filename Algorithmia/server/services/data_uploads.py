@@ -158,11 +158,7 @@ class Upload:
     def put(self, connection: sa.Connection) -> list[str]:
         """Point the file at the blob, in the transaction on `connection`; the ids of the blobs that it let go of."""
         target = self._request.target
-        found = data_records.locate(connection, self._place, target.file, for_update=True)
-        self._check(connection, *found)
-        collection, existing = found
-        if collection is None:
-            collection = self._create_implied(connection)
+        collection, existing = self._lock(connection)
         data_records.put_file(connection, collection, existing, self._row())
         grown = self._size - (existing.size if existing else 0)
         self._stores.quotas.check(connection, collection.account_id, grown, target.uri)
@@ -176,10 +172,7 @@ class Upload:
         """`put` for unconditional uploads to one collection, with a few statements for all of them."""
         first = uploads[0]
         target = first._request.target
-        collection, existing = data_records.locate(connection, first._place, target.file, for_update=True)
-        first._check(connection, collection, existing)
-        if collection is None:
-            collection = first._create_implied(connection)
+        collection, _ = first._lock(connection)
         rows = [upload._row() for upload in uploads]
         names = [row["name"] for row in rows]
         there = {file.name: file for file in data_records.files_called(connection, collection.id, names)}
@@ -211,7 +204,17 @@ class Upload:
     def _settle(self, connection: sa.Connection) -> None:
         """What else belongs to the transaction that makes the file."""
 
-    def _create_implied(self, connection: sa.Connection) -> data_records.Collection:
+    def _lock(self, connection: sa.Connection) -> tuple[data_records.Collection, data_records.File | None]:
+        """The collection and the file that is there, which nobody else changes until the transaction ends."""
+        while True:
+            found = data_records.locate(connection, self._place, self._request.target.file, for_update=True)
+            self._check(connection, *found)
+            collection = found[0] or self._create_implied(connection)
+            if collection is not None:
+                return collection, found[1]
+
+    def _create_implied(self, connection: sa.Connection) -> data_records.Collection | None:
+        """The collection, made now; None when somebody else has just made it."""
         place = self._place
         account_id = require_own(place, self._request.target)
         if place.space == SESSION:
@@ -221,7 +224,7 @@ class Upload:
             if not self._stores.session_is_live(place.collection):
                 self._stores.live_sessions.discard(session)
                 raise NotFound("the call that this upload was made for has ended, and its session with it")
-        return data_records.insert_collection(connection, place.space, account_id, place.collection, acl.PRIVATE)
+        return data_records.insert_implied(connection, place.space, account_id, place.collection, acl.PRIVATE)
 
     def _check_kind(self) -> None:
         target = self._request.target

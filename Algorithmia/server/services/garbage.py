@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..db import schema
 from ..db.database import Database
+from ..db.inserts import insert_unless_there
 from ..storage.base import BlobStore
 
 log = logging.getLogger("algorithmia.storage")
@@ -18,7 +19,6 @@ log = logging.getLogger("algorithmia.storage")
 _BATCH = 500
 # The others wait for the next start.
 _MOST_TRIED_AGAIN = 100_000
-_INSERT = schema.garbage.insert()
 _DELETE = schema.garbage.delete().where(schema.garbage.c.blob_id.in_(sa.bindparam("done", expanding=True)))
 # No row names both; should one ever, the file is in the right.
 _UNREFERENCED = sa.select(schema.garbage.c.blob_id).where(
@@ -41,7 +41,8 @@ class Garbage:
     def add(self, connection: sa.Connection, blob_ids: Sequence[str]) -> None:
         """Record `blob_ids` as part of the transaction on `connection`; `unlink` them once it's committed."""
         if blob_ids:
-            connection.execute(_INSERT, [{"blob_id": blob_id} for blob_id in blob_ids])
+            insert = insert_unless_there(schema.garbage, connection.dialect.name)
+            connection.execute(insert, [{"blob_id": blob_id} for blob_id in blob_ids])
         # Should this transaction fail, these rows stay until the next start: they name blobs that are gone, no harm.
         done = [self._unlinked.popleft() for _ in range(min(len(self._unlinked), _BATCH))]
         if done:
