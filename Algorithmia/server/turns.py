@@ -43,6 +43,10 @@ class Takeovers:
     def __init__(self) -> None:
         self._holders: dict[str, tuple[anyio.CancelScope, asyncio.Event]] = {}
 
+    def is_taken(self, key: str) -> bool:
+        """Whether somebody has the turn of `key` now. Any thread may ask."""
+        return key in self._holders
+
     async def end(self, key: str) -> None:
         """End the turn of `key`, if somebody has it."""
         while key in self._holders:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from hosted_site import Caller, Site
+
+from Algorithmia.server.identity import STANDARD_KEY, Identity, KeyPermissions
+from Algorithmia.server.services import data_paths
+from Algorithmia.server.services.data_uploads import UploadRequest
+from Algorithmia.server.services.quotas import QuotaExceeded
+from Algorithmia.server.services.resumable_uploads import ResumableUploads
 
 MIB = 1024 * 1024
 
@@ -137,6 +144,58 @@ def test_uploads_that_are_continued(small: Site) -> None:
     assert me.send("PATCH", url, b"", rest).status == 200
     assert used(me) == 2 * MIB
     assert small.staged() == []
+
+
+def test_uploads_that_are_continued_side_by_side(small: Site) -> None:
+    me = small.caller()
+    directory = me.collection()
+    set_quota(me, 8 * MIB)
+    identity = Identity(me.account, STANDARD_KEY, permissions=KeyPermissions.everything())
+    uploads = ResumableUploads(small.data.stores)
+    writing = []
+    for name in "abcdef":
+        request = UploadRequest(identity, data_paths.parse(f"{directory}/{name}".encode()))
+        writing.append(uploads.begin(request, f"side-by-side-{name}"))
+    refusals = 0
+    for _ in range(8):
+        for upload in list(writing):
+            try:
+                upload.write(b"x" * MIB)
+            except QuotaExceeded as problem:
+                assert "complete or cancel" in problem.message
+                refusals += 1
+                writing.remove(upload)
+                upload.abort()
+    assert refusals == 6 and not writing
+    assert 8 * MIB <= sum(path.stat().st_size for path in small.staged()) <= (8 + 6) * MIB
+    for name in "abcdef":
+        uploads.cancel(identity, f"side-by-side-{name}")
+    assert small.staged() == []
+
+
+def test_an_upload_that_is_being_sent_to_stays(small: Site) -> None:
+    me = small.caller()
+    directory = me.collection()
+    begin = {"Upload-Complete": "?0", "Upload-Length": str(3 * MIB)}
+    first = me.send("POST", f"{directory}/f", b"", begin).headers["location"]
+    connection = me.connect()
+    connection.putrequest("PATCH", first)
+    headers = {"Upload-Offset": "0", "Upload-Complete": "?0", "Content-Type": "application/partial-upload"}
+    for name, value in {"Authorization": me.key, "Content-Length": str(3 * MIB), **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"x" * (3 * MIB // 2))
+    until = time.monotonic() + 60
+    while not any(path.stat().st_size >= MIB for path in small.staged()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    refused = me.send("POST", f"{directory}/f", b"", begin)
+    assert refused.status == 413 and "begun uploads" in refused.message
+    connection.close()
+    while (answer := me.send("POST", f"{directory}/f", b"", begin)).status != 201:  # until that is noticed
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert me.send("HEAD", first).status == 404
+    assert me.delete(answer.headers["location"]).status == 204 and small.staged() == []
 
 
 def test_archives(small: Site) -> None:

@@ -371,7 +371,7 @@ def test_limits(start_server: Callable[..., Any]) -> None:
     assert site.append(upload, 0, b"x" * 1000).status == 204
     assert site.append(upload, 1000, b"x").status == 413 and site.offset(upload) == 1000
     for _ in range(99):
-        site.begin(path)
+        assert site("POST", path, b"x", Upload_Complete="?0").status == 201
     response = site("POST", path, b"", Upload_Complete="?0")
     assert response.status == 429 and b"100 unfinished uploads" in response.body
     assert site("DELETE", upload).status == 204 and site.begin(path)
@@ -428,12 +428,41 @@ def test_what_has_been_begun_counts_for_the_quota(server: Any, new_account: Any)
     site, path = Site(server.address, me.key), "/v1/data/.my/c/f"
     server.client(me.key).dir("data://.my/c").create()
     assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="1001").status == 413
-    announced, unknown = site.begin(path, 600), site.begin(path)
-    assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="401").status == 413
+    announced, unknown = site.begin(path, 600), site.begin(path + "2")
+    refused = site("POST", path + "3", b"", Upload_Complete="?0", Upload_Length="401")
+    assert refused.status == 413 and b"stores 0 of the 1000 bytes that it may" in refused.body
+    assert b"begun uploads that come to 600 more" in refused.body and b"complete or cancel those" in refused.body
     assert site.append(unknown, 0, b"x" * 400).status == 204
     assert site.append(unknown, 400, b"x").status == 413 and site.offset(unknown) == 400
-    assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="1").status == 413
+    assert site("POST", path + "3", b"", Upload_Complete="?0", Upload_Length="1").status == 413
     assert site.append(announced, 0, b"x" * 600, complete=True).status == 200
-    assert site.append(unknown, 400, b"x").status == 204  # which would replace those 600
+    refused = site.append(unknown, 400, b"x")
+    assert refused.status == 413 and b"begun" not in refused.body
     assert site("DELETE", unknown).status == 204
     site.begin(path, 1000)
+
+
+def test_uploads_to_one_target_make_way(server: Any, new_account: Any) -> None:
+    me = new_account()
+    user = f"/v1/users/{me.name}"
+    Site(server.address, server.admin_key)("PUT", user, b'{"quota_bytes": 1000}', Content_Type="application/json")
+    site, path = Site(server.address, me.key), "/v1/data/.my/c/f"
+    server.client(me.key).dir("data://.my/c").create()
+    # Answers that are lost: whoever began those doesn't know of them.
+    lost = [site.begin(path, 600) for _ in range(5)]
+    upload = site.begin(path, 600)
+    assert {site("HEAD", one).status for one in lost} == {404} and site.offset(upload) == 0
+    # One of which something has come stays where there's room beside it; of two to one target the larger counts.
+    assert site.append(upload, 0, b"x" * 300).status == 204
+    second = site.begin(path, 700)
+    assert site.offset(upload) == 300
+    assert site("POST", path + "2", b"", Upload_Complete="?0", Upload_Length="301").status == 413
+    assert site.append(second, 0, b"x" * 100).status == 204
+    other = site.begin(path + "2", 300)
+    # Without room, what nobody sends to goes; but not for what would be too large anyway.
+    assert site("POST", path, b"", Upload_Complete="?0", Upload_Length="701").status == 413
+    assert site.offset(upload) == 300 and site.offset(second) == 100
+    third = site.begin(path, 700)
+    assert site("HEAD", upload).status == site("HEAD", second).status == 404
+    assert site.offset(third) == site.offset(other) == 0
+    assert site.append(other, 0, b"x" * 300, complete=True).status == 200

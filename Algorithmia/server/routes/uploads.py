@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from ..app import Route, json_response, platform_of
 from ..auth import require_standard
+from ..db.values import new_id
 from ..errors import ApiProblem, BadRequest, CallTimeout, Conflict, NotFound, UnsupportedMediaType
 from ..identity import Identity
 from ..services import digests
@@ -75,19 +76,19 @@ async def create(request: Request, identity: Identity, target: Target) -> Respon
     if complete:
         _require_proof(target.uri, wanted.size, digest)
     uploads = platform_of(request).uploads
-    upload = await run_in_threadpool(uploads.begin, wanted)
-    assert upload.row is not None
-    try:
-        async with _turn(uploads, upload.row.id):
+    upload_id = new_id()
+    async with _turn(uploads, upload_id):
+        upload = await run_in_threadpool(uploads.begin, wanted, upload_id)
+        try:
             response = await _continued(request, uploads, upload, complete, digest)
-    except BaseException:
-        # Nobody has been told where to go on with it.
-        with anyio.CancelScope(shield=True):
-            await run_in_threadpool(upload.discard)
-        raise
+        except BaseException:
+            # Nobody has been told where to go on with it.
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(upload.discard)
+            raise
     if response.status_code == 204:
         response.status_code = 201
-        response.headers["Location"] = PREFIX + upload.row.id
+        response.headers["Location"] = PREFIX + upload_id
     return response
 
 

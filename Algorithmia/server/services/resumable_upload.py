@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -20,7 +22,7 @@ from .content_types import ContentType
 from .data_access import require_own
 from .data_uploads import Stored, Stores, Upload, UploadRequest, disk_errors
 from .digests import CorruptedContent, Digest, Hasher
-from .quotas import Usage, exceeded
+from .quotas import exceeded
 
 log = logging.getLogger("algorithmia.storage")
 
@@ -30,6 +32,8 @@ MAX_AGE = 24 * 3600
 MAX_UNFINISHED = 100
 _TOUCH_SECONDS = 600.0
 _PIECE = 1024 * 1024
+# Bytes after which one looks again whether there is still room, at the latest: other uploads go on meanwhile.
+_LOOK_EVERY = 16 * 1024 * 1024
 # Threads that read what has come already; commits read for themselves if need be.
 _READERS = threading.BoundedSemaphore(2)
 
@@ -83,6 +87,7 @@ class ResumableUpload(Upload):
         self._ended = False
         self._touched = time.monotonic()
         self._catching = threading.Lock()
+        self._look_at = sys.maxsize  # the size from which on to look whether there's still room
         super().__init__(stores, request, whole=row is not None)
         self._size = self._writer.size
         self._hashed = 0
@@ -165,7 +170,7 @@ class ResumableUpload(Upload):
         return blobs.create(resumable=True) if self.row is None else blobs.resume(self.row.blob_id)
 
     def _check_quota(self, size: int) -> None:
-        # Nobody may fill the disk with uploads that are never completed: what has been begun counts as if it were.
+        # Nobody may fill the disk with uploads that are never completed.
         target = self._request.target
         with self._stores.database.read() as connection:
             account_id = require_own(self._place, target)
@@ -174,12 +179,14 @@ class ResumableUpload(Upload):
                 return
             _, existing = data_records.locate(connection, self._place, target.file)
             others = rows(connection, _uploads.c.account_id == account_id)
-        begun = sum(_size(self._stores, row) for row in others if self.row is None or row.id != self.row.id)
-        usage = Usage(usage.used + begun, usage.quota)
+        others = [row for row in others if self.row is None or row.id != self.row.id]
+        usage = replace(usage, begun=_begun(self._stores, others, target.uri))
         self._replaces = existing.size if existing else 0
-        self._room = usage.room_for(self._replaces)
-        if self._room is not None and size > self._room:
-            raise exceeded(usage, target.uri)
+        self._room = room = usage.room_for(self._replaces) or 0
+        if size > room:
+            raise exceeded(usage, target.uri, size - room)
+        # The less room there is, the sooner it may be gone.
+        self._look_at = size + min(_LOOK_EVERY, max(_PIECE, (room - size) // 8))
 
     def _settle(self, connection: sa.Connection) -> None:
         row = self.row
@@ -188,6 +195,8 @@ class ResumableUpload(Upload):
 
     def _check_total(self, size: int) -> None:
         self._check_size(size)
+        if size > self._look_at:
+            self._check_quota(size)
         if self.row is not None and self.row.size is not None and size > self.row.size:
             self.discard()
             raise BadRequest(
@@ -236,16 +245,27 @@ def rows(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list
     return [Unfinished(*row) for row in connection.execute(statement)]
 
 
-def _size(stores: Stores, row: Unfinished) -> int:
-    """How large the upload will be, or is by now."""
-    if row.size is not None:
-        return row.size
+def arrived(stores: Stores, row: Unfinished) -> int | None:
+    """How much of the upload has come; None if that is on another server's disk, or it has just ended."""
     try:
         writer = stores.blobs.resume(row.blob_id)
     except FileNotFoundError:
-        return 0
+        return None
     writer.suspend()
     return writer.size
+
+
+def _begun(stores: Stores, rows: list[Unfinished], uri: str) -> int:
+    """How many bytes the uploads `rows` are to be counted for by one to `uri`: as if they were complete, but of those
+    to one target only one can become its file. So its largest counts, or all that has come if that is more; and of
+    those to `uri` itself what has come."""
+    come: dict[str, int] = defaultdict(int)
+    largest: dict[str, int] = defaultdict(int)
+    for row in rows:
+        size = arrived(stores, row) or 0
+        come[row.target] += size
+        largest[row.target] = max(largest[row.target], size, row.size or 0)
+    return sum(come[target] if target == uri else max(come[target], largest[target]) for target in come)
 
 
 def remove(stores: Stores, rows: list[Unfinished]) -> None:

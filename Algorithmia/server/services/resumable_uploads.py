@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..db import schema
-from ..db.values import new_id, now_ms
+from ..db.values import now_ms
 from ..errors import BadRequest, Conflict, NotFound, TooManyRequests
 from ..identity import Identity
 from ..storage.base import BlobWriter
@@ -24,7 +24,8 @@ from ..turns import Takeovers
 from . import data_paths
 from .data_uploads import Stores, UploadRequest
 from .preconditions import Conditions
-from .resumable_upload import MAX_AGE, MAX_UNFINISHED, Digested, ResumableUpload, Unfinished, remove, rows
+from .quotas import QuotaExceeded
+from .resumable_upload import MAX_AGE, MAX_UNFINISHED, Digested, ResumableUpload, Unfinished, arrived, remove, rows
 
 # Uploads whose digest so far is remembered; that of others is computed anew.
 _REMEMBERED = 256
@@ -60,16 +61,27 @@ class ResumableUploads:
         limits = {"max-size": self._stores.max_file_bytes} if self._stores.max_file_bytes else {}
         return {**limits, "min-size": 0, "max-age": MAX_AGE}
 
-    def begin(self, request: UploadRequest) -> ResumableUpload:
+    def begin(self, request: UploadRequest, upload_id: str) -> ResumableUpload:
         """A new upload, whose first bytes may be written at once.
+
+        upload_id  that it is to have; its turn is the caller's
+
+        Others to the same target make way if no request is on them: those of which nothing has come, because whoever
+        began them may never have been told of them, and all of them if the account's quota has no room beside them.
 
         Raises what `Upload` does, and TooManyRequests when the account has too many that are unfinished.
         """
-        upload = ResumableUpload(self._stores, request, keep=self._remember)
         try:
+            upload = ResumableUpload(self._stores, request, keep=self._remember)
+        except QuotaExceeded as problem:
+            if not self._make_way(request, problem.missing):
+                raise
+            upload = ResumableUpload(self._stores, request, keep=self._remember)
+        try:
+            self._make_way(request)
             now = now_ms()
             row = Unfinished(
-                new_id(),
+                upload_id,
                 request.identity.account.id,
                 request.target.uri,
                 request.content_type,
@@ -147,6 +159,23 @@ class ResumableUploads:
         if not found:
             raise _not_found(upload_id)
         return found[0]
+
+    def _make_way(self, request: UploadRequest, missing: int = 0) -> bool:
+        """Remove the idle uploads to the target of `request` that are empty, or with `missing` all of them, if that
+        makes room for so many bytes; whether there were any."""
+        conditions = (_uploads.c.account_id == request.identity.account.id, _uploads.c.target == request.target.uri)
+        with self._stores.database.read() as connection:
+            found = rows(connection, *conditions)
+        idle = [(row, arrived(self._stores, row)) for row in found if not self.turns.is_taken(row.id)]
+        if missing:
+            gone = [row for row, size in idle if size is not None]
+            if sum(size or 0 for _, size in idle) < missing:
+                return False
+        else:
+            gone = [row for row, size in idle if size == 0]
+        if gone:
+            remove(self._stores, gone)
+        return bool(gone)
 
     def _resumed(self, row: Unfinished) -> BlobWriter:
         try:
