@@ -60,15 +60,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fsck(arguments: argparse.Namespace, settings: Settings) -> int:
-    from .services import stored_files
+    from .services import store_owner, stored_files
     from .services.storage_check import StorageCheck
 
     location = _current(settings)
     with _database(settings) as database:
+        blobs = locations.open_store(location, settings.state)
+        store_owner.check(settings.state, database, blobs, location, is_known=arguments.repair)
         with _progress(arguments, stored_files.total(database)[0]) as progress:
             check = StorageCheck(
                 database,
-                locations.open_store(location, settings.state),
+                blobs,
                 checksums=arguments.checksum,
                 repairs=arguments.repair,
                 shared=settings.database is not None,
@@ -96,7 +98,7 @@ def _fsck(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
-    from .services import stored_files
+    from .services import store_owner, stored_files
     from .services.storage_move import StorageMove
 
     source, target = _current(settings), locations.parse(arguments.to)
@@ -104,6 +106,10 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
         raise StorageProblem(f"this platform's files are in {target} already")
     with _database(settings) as database:
         old, new = (locations.open_store(location, settings.state) for location in (source, target))
+        owner = store_owner.check(settings.state, database, old, source, is_known=True)
+        store_owner.check(settings.state, database, new, target)
+        if owner.id:
+            store_owner.claim(new, owner.id)
         with _progress(arguments, stored_files.total(database)[0]) as progress:
             move = StorageMove(database, old, new, progress)
             left = []

@@ -22,6 +22,7 @@ from .engine.sandbox import Sandbox, detect
 from .git.repositories import Repositories
 from .git.smart_http import Bridge
 from .languages import Languages
+from .services import store_owner
 from .services.accounts import Accounts
 from .services.algorithm_access import AlgorithmAccess
 from .services.algorithm_documents import AlgorithmDocuments
@@ -153,12 +154,14 @@ class Platform:
     def prepare(self) -> None:
         """Bring database, blob store and catalog up to date; blocking, before the first request."""
         self.database.upgrade()
+        store_owner.check(self.settings.state, self.database, self.blobs, self.storage)
         remember(self.settings.state, self.storage)
         self.data.recover()
         self._has_rest = self.data.removal.has_rest()
         self.repositories.recover()
         self.builds.recover()
         self.algorithms.register_catalog(self.accounts)
+        store_owner.remember(self.settings.state, self.database, self.blobs)
         self.management.recover()
         self.publishing.recover()
         self.backlog.load()

@@ -303,6 +303,7 @@ def test_afterwards_everything_is_where_it_was(scene):
         "platform.db",
         "platform.db-wal",
         "platform.db-shm",
+        "database",
         "blobs",
         "work",
         "environments",

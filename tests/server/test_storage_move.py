@@ -68,7 +68,8 @@ class Moving:
         return status == 0
 
     def objects(self) -> list[str]:
-        return [name.removeprefix(f"bucket/{self.prefix}/") for name in self.moto.names(f"{self.prefix}/")]
+        found = [name.removeprefix(f"bucket/{self.prefix}/") for name in self.moto.names(f"{self.prefix}/")]
+        return [name for name in found if name != "platform"]  # whose they are
 
     def local(self) -> list[str]:
         return sorted(str(path.relative_to(self.blobs)) for path in self.blobs.rglob("*") if path.is_file())

@@ -39,7 +39,7 @@ def start(moto: Any, home: Path, prefix: str = "files/of platform".replace(" ", 
 
 
 def stored(moto: Any, prefix: str = "files/of-platform") -> list[str]:
-    return [name for name in moto.names(f"{prefix}/")]
+    return [name for name in moto.names(f"{prefix}/") if name != f"bucket/{prefix}/platform"]  # whose they are
 
 
 def test_files_come_and_go(platform: Server, moto: Any) -> None:

@@ -8,6 +8,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 # What a server that starts writes elsewhere, to see whether it can, and removes.
 PROBE = "probe"
+# What says in a store elsewhere whose it is.
+OWNER = "platform"
 # Where blobs go that nothing needs as far as anybody can tell, and that a person has to decide about.
 LOST = "lost+found"
 _BLOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -71,6 +73,13 @@ class BlobStore(Protocol):
 
     @property
     def is_remote(self) -> bool: ...
+
+    def owner(self) -> str | None:
+        """Id of the platform whose files these are; None when that isn't told, or when the disk says it all."""
+        ...
+
+    def set_owner(self, owner: str) -> None:
+        """Remember it. Nothing where the disk says it all."""
 
     def create(self, resumable: bool = False, blob_id: str | None = None) -> BlobWriter:
         """Begin a new blob.

@@ -89,6 +89,12 @@ class LocalBlobStore:
         self.root = root
         self.staging = root / "staging"
 
+    def owner(self) -> str | None:
+        return None  # the state directory, which it's in, tells
+
+    def set_owner(self, owner: str) -> None:
+        pass
+
     def create(self, resumable: bool = False, blob_id: str | None = None) -> LocalBlobWriter:
         new_id = uuid.uuid4().hex if blob_id is None else blob_id
         try:

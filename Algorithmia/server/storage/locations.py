@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .. import durable
 from .base import PROBE, BlobStore
 from .local import LocalBlobStore
 
@@ -102,12 +103,7 @@ def remember(state: Path, location: Location) -> None:
     """From now on this platform's contents are at `location`."""
     if location.scheme == LOCAL and not (state / "storage").exists():
         return  # nothing to tell from a platform that never had another
-    temporary = state / "storage.tmp"
-    with open(temporary, "w") as handle:
-        handle.write(f"{location}\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(state / "storage")
+    durable.replace(state / "storage", f"{location}\n")
 
 
 def check(state: Path, location: Location) -> None:

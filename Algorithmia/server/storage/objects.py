@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from .base import LOST, PROBE, BlobWriter, Entry, checked, is_blob_id
+from .base import LOST, OWNER, PROBE, BlobWriter, Entry, checked, is_blob_id
 from .local import LocalBlobStore
 from .notes import Notes
 from .object_errors import translated
@@ -60,6 +60,21 @@ class ObjectBlobStore:
         self._lock = threading.Lock()
         self._readers: Counter[str] = Counter()
         self._deleted_while_read: set[str] = set()
+
+    def owner(self) -> str | None:
+        import obstore
+
+        try:
+            with translated():
+                return bytes(obstore.get(self._objects, OWNER).bytes()).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return None
+
+    def set_owner(self, owner: str) -> None:
+        import obstore
+
+        with translated():
+            obstore.put(self._objects, OWNER, owner.encode() + b"\n", use_multipart=False)
 
     def create(self, resumable: bool = False, blob_id: str | None = None) -> BlobWriter:
         if resumable or not self._streams.acquire(blocking=False):
@@ -171,7 +186,7 @@ class ObjectBlobStore:
             for page in obstore.list(self._objects, chunk_size=_TOGETHER):
                 for found in page:
                     path = found["path"]
-                    if path == PROBE or path.startswith(f"{LOST}/"):
+                    if path in (PROBE, OWNER) or path.startswith(f"{LOST}/"):
                         continue
                     name = path[3:]
                     is_blob = is_blob_id(name) and path == _key(name)
