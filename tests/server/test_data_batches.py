@@ -349,6 +349,26 @@ def test_files_and_folders_in_each_others_way(me: Caller) -> None:
     assert "c0000x can't be stored" in refused.refused(409)
 
 
+def test_deep_folders_take_few_statements(me: Caller, site: Site) -> None:
+    directory = me.collection()
+    deepest = f"{directory}/" + "/".join("x" * 500)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    sa.event.listen(site.database._engine, "before_cursor_execute", note)
+    try:
+        own = archive(*((f"{number}/" + "a/" * 18 + "file", b"") for number in range(1000)))
+        for path, body in ((directory, own), (deepest, archive(*((f"{number}", b"") for number in range(1000))))):
+            assert send(me, path, body).status == 200
+    finally:
+        sa.event.remove(site.database._engine, "before_cursor_execute", note)
+    assert len(statements) < 40, len(statements)
+    assert "/x/1/x can't be stored" in send(me, deepest, archive(("1/x", b""))).refused(409)
+    assert "/x/x can't be stored" in send(me, deepest[:-2], archive(("new", b""), ("x", b""))).refused(409)
+
+
 def test_pages(me: Caller) -> None:
     directory = me.collection()
     names = [f"f{number:02}" for number in range(24)] + ["sub/a", "sub/b"]

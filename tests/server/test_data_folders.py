@@ -206,9 +206,10 @@ def test_the_index_answers(site: Site) -> None:
     from sqlalchemy.dialects import sqlite
 
     with site.database.read() as connection:
-        for statement in (data_folders._STRETCH, data_folders._FIRST, data_folders._LEVELS["sqlite"]):
+        among = data_folders._FILES_AMONGS["sqlite"], data_folders._FOLDERS_AMONGS["sqlite"]
+        for statement in (data_folders._STRETCH, data_folders._FIRST, data_folders._LEVELS["sqlite"], *among):
             compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
-            values = dict.fromkeys(compiled.params, 1)
+            values = {**dict.fromkeys(compiled.params, 1), "names": '["a", "b"]'}
             plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values)]
             on_files = [line for line in plan if "files" in line]
             assert on_files, plan

@@ -169,6 +169,8 @@ def test_new_files_are_made(platform: Platform) -> None:
         singles = [put(platform, f"{directory}/{name}", size) for size in (10, 20, 30) for name in names]
         archives = [post(platform, directory, names, size) for size in (40, 50, 60)]
         assert at_once(*singles, *archives) == {200: len(singles) + len(archives)}
+    for name in ("0b", "0a/x"):  # a folder and a file, which are in the way
+        assert at_once(post(platform, directory, ["new", name], 10)) == {409: 1}
     assert platform.accounts_agree() == before + 9
 
 

@@ -7,7 +7,7 @@ many files there are.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,13 +43,20 @@ _ANY_OF = (
     .where(_files.c.name.in_(sa.bindparam("names", expanding=True)))
     .limit(1)
 )
-_ALL_OF = (
-    sa.select(_files.c.name)
-    .where(_files.c.collection_id == sa.bindparam("collection"))
-    .where(_files.c.name.in_(sa.bindparam("names", expanding=True)))
+# Names as one text: statements with thousands of parameters take long to build, while others wait to write.
+_NAMES = {"sqlite": "json_each(:names)", "postgresql": "json_array_elements_text(CAST(:names AS json))"}
+_FILES_AMONG = """
+SELECT value FROM {names}
+WHERE EXISTS (SELECT 1 FROM files WHERE files.collection_id = :collection AND files.name = value)
+"""
+_FOLDERS_AMONG = """
+SELECT value FROM {names} WHERE EXISTS (
+    SELECT 1 FROM files
+    WHERE files.collection_id = :collection AND files.name >= value || '/' AND files.name < value || :behind_slash
 )
-# Names in one statement.
-_MANY = 1000
+"""
+_FILES_AMONGS = {dialect: sa.text(_FILES_AMONG.format(names=names)) for dialect, names in _NAMES.items()}
+_FOLDERS_AMONGS = {dialect: sa.text(_FOLDERS_AMONG.format(names=names)) for dialect, names in _NAMES.items()}
 # Each step finds the next file, from behind the last one or, when that was in a folder, from behind the folder.
 _LEVEL = """
 WITH RECURSIVE level(name, step) AS (
@@ -134,44 +141,39 @@ def in_the_way(connection: sa.Connection, collection_id: str, name: str) -> str:
 
 def all_in_the_way(connection: sa.Connection, collection_id: str, names: Sequence[str]) -> dict[str, str]:
     """`in_the_way` for many new files at once, which may be in each other's way, too: what is in whose way."""
-    found = {}
-    wanted = set(names)
-    for some in _by_depth(names):
-        above = {folder for name in some for folder in _above(name)}
-        files = above & wanted
-        files.update(connection.execute(_ALL_OF, {"collection": collection_id, "names": list(above)}).scalars())
-        for name in some if files else ():
-            file = next((folder for folder in _above(name) if folder in files), None)
-            if file is not None:
-                found[name] = _file_there(file)
-    # Names that are stored together are neighbours mostly: what is between the first and the last tells of all of them.
-    ordered = sorted(names)
-    # Not that of the last name: what is in a folder "a" is behind "a-".
-    end = max(name + _BEHIND_SLASH for name in names)
-    values = {"collection": collection_id, "start": ordered[0], "end": end, "limit": _MANY}
-    between = [row.name for row in connection.execute(_STRETCH, values)]
-    neighbours = sorted(wanted.union(between))
-    for name in ordered:
-        following = bisect_left(neighbours, f"{name}/")
-        is_folder = following < len(neighbours) and neighbours[following].startswith(f"{name}/")
-        if is_folder or (len(between) == _MANY and exists(connection, collection_id, name)):
-            found[name] = _folder_there(name)
+    dialect = connection.dialect.name
+    above = _folders_of(names)
+    values = {"collection": collection_id, "names": json.dumps(list(above))}
+    files = above.intersection(names)
+    folders = set(files)
+    if above:
+        files.update(connection.execute(_FILES_AMONGS[dialect], values).scalars())
+    values = {"collection": collection_id, "names": json.dumps(names), "behind_slash": _BEHIND_SLASH}
+    folders.update(connection.execute(_FOLDERS_AMONGS[dialect], values).scalars())
+    obstacles: dict[str, str] = {}
+    for folder in sorted(above, key=len) if files else ():
+        obstacle = obstacles.get(_parent(folder)) or (folder if folder in files else "")
+        if obstacle:
+            obstacles[folder] = obstacle
+    found = {name: _file_there(obstacles[_parent(name)]) for name in names if _parent(name) in obstacles}
+    found.update((name, _folder_there(name)) for name in folders)
     return found
 
 
-def _by_depth(names: Iterable[str]) -> Iterator[list[str]]:
-    """`names` that are in folders, so many at a time that their folders are about `_MANY`."""
-    some, folders = [], 0
+def _folders_of(names: Iterable[str]) -> set[str]:
+    """The folders that files with these `names` are in, and those that these are in."""
+    found: set[str] = set()
     for name in names:
-        depth = name.count("/")
-        if depth:
-            some.append(name)
-            folders += depth
-        if folders >= _MANY:
-            yield some
-            some, folders = [], 0
-    if some:
-        yield some
+        folder = _parent(name)
+        while folder and folder not in found:  # if it is, so are those above
+            found.add(folder)
+            folder = _parent(folder)
+    return found
+
+
+def _parent(name: str) -> str:
+    """The folder that a file or folder is in; empty when it's in none."""
+    return name.rpartition("/")[0]
 
 
 def _above(name: str) -> Iterator[str]:
