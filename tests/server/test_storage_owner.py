@@ -173,6 +173,12 @@ def test_two_platforms_and_one_place_in_a_bucket(
     assert "holds the files of another platform" in run(home, capsys, "fsck", "--repair")[2]
     assert moto.names("shared/") == names and "bucket/shared/platform" in names
 
+    # As a platform leaves it that doesn't remember yet.
+    moto.put("bucket/older/00/" + "0" * 32, b"content")
+    said = refused(second, "--storage", "s3://bucket/older", **environment(moto))
+    assert "s3://bucket/older holds files already, of which the database platform.db, a fresh one, knows" in said
+    assert len(moto.names("older/")) == 1
+
     # A server with a state directory of its own, and the same database: one platform.
     _, url = copied(first)
     platform = Server(second, "--port", "0", *there, "--database", url, environment=environment(moto))

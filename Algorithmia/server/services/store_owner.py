@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from .. import durable
 from ..db import schema
 from ..db.database import Database
-from ..storage.base import BlobStore
+from ..storage.base import BlobStore, is_blob_id
 from ..storage.locations import Location, StorageProblem
 
 # Every platform has it from its first start on, and no account is ever deleted.
@@ -65,6 +65,11 @@ def check(state: Path, database: Database, blobs: BlobStore, location: Location,
             f"{location} holds the files of another platform than that of the database {found.address}: choose a "
             "prefix of its own with --storage, or the --database that they belong to; or, if they are to be this "
             f"platform's from now on, remove the object {location}/platform"
+        )
+    if found.id is None and blobs.is_remote and any(is_blob_id(entry.name) for entry in blobs.entries()):
+        raise StorageProblem(
+            f"{location} holds files already, of which the database {found.address}, a fresh one, knows nothing: "
+            "choose a prefix of its own with --storage, or the --database that they belong to"
         )
     if is_known and before is None and holder is None:
         raise StorageProblem(
