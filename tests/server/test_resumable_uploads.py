@@ -134,6 +134,22 @@ def test_an_upload_in_parts(site: Site, path: str, collection: Any) -> None:
     assert site("HEAD", upload).status == 404 and site.append(upload, 0, b"x").status == 404
 
 
+def test_what_is_on_another_servers_disk_is_kept(site: Site, server: Any, path: str, tmp_path: Path) -> None:
+    """Servers that share a database: the one that was asked by mistake doesn't know it, and takes nothing away."""
+    staging = Path(server.home) / "platform" / "blobs" / "staging"
+    before = set(os.listdir(staging))
+    upload = site.begin(path)
+    assert site.append(upload, 0, b"first").status == 204
+    [blob] = set(os.listdir(staging)) - before
+    (staging / blob).rename(tmp_path / blob)
+    assert site("HEAD", upload).status == 404
+    assert site.append(upload, 5, b"second").status == 404
+    (tmp_path / blob).rename(staging / blob)
+    assert site.offset(upload) == 5
+    digest = repr_digest(b"firstsecond")
+    assert site.append(upload, 5, b"second", complete=True, Repr_Digest=digest).status == 200
+
+
 def test_an_upload_of_unknown_length_that_begins_with_content(site: Site, path: str, collection: Any) -> None:
     response = site("PUT", path, b"first ", Upload_Complete="?0")
     assert response.status == 201 and response.headers["Upload-Offset"] == "6"
