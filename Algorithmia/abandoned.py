@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Iterator, Set  # noqa: F401
 
 # Small files under a key that is never used again; large ones, which the next run continues, under one made of theirs.
-UNFINISHED = re.compile(r"\..*\.(?:([0-9a-f]{32})|[0-9a-f]{16}(?:\.gaps)?)\.part\Z", re.DOTALL)
+UNFINISHED = re.compile(r"\..*\.(?:([0-9a-f]{32})|[0-9a-f]{16})\.part\Z", re.DOTALL)
 _HOUR = 3600.0
 _WEEK = 7 * 24 * _HOUR
 _MOST_ENTRIES = 20000  # of a directory with more, the others stay: looking must not take longer than the download

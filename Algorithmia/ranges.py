@@ -60,7 +60,7 @@ class Ranges(object):
     def run(self):
         # type: () -> None
         """Fetch and hash everything. Raises what the first connection to fail did, or `progress`."""
-        self._part.allow_gaps(self.frontier)
+        self._part.allow_gaps(self.frontier, self._size)
         threads = [threading.Thread(target=self._guarded, args=(self._hash,))]  # type: List[threading.Thread]
         threads += [threading.Thread(target=self._guarded, args=(self._fetch,)) for _ in range(self._number)]
         for thread in threads:
@@ -121,7 +121,8 @@ class Ranges(object):
                     count = incoming.readinto(buffer)
                     if not count:
                         break
-                    self._part.write(buffer[:count], incoming.position - count)
+                    if not self._part.write(buffer[:count], incoming.position - count):
+                        return
                     with self._change:
                         self._reached[start] = incoming.position
                         self._change.notify_all()

@@ -313,7 +313,7 @@ def test_another_part_than_was_asked_for():
 def test_what_killed_downloads_left_is_removed_by_a_later_one(collection, tmpdir):
     collection.file("f").put("content")
     kept = [".f.%s.part" % ("a" * 32), ".f.%s.part" % ("b" * 16), "mine.part", ".mine.part"]
-    removed = [".g.%s.part" % ("c" * 32), ".g.%s.part" % ("d" * 16), ".g.%s.gaps.part" % ("d" * 16)]
+    removed = [".g.%s.part" % ("c" * 32), ".g.%s.part" % ("d" * 16)]
     now = time.time()
     for name in kept + removed:
         path = tmpdir.join(name)
