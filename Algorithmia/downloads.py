@@ -182,11 +182,8 @@ def _download_large(remote, local_path, progress, connections):
     try:
         whole.run()
         part.finish()
-    except (errors.UnreachableError, Stopped, KeyboardInterrupt, SystemExit, GeneratorExit):
-        if whole.is_stale:
-            part.remove()
-        else:
-            part.keep()
+    except errors.PASSING + (Stopped, KeyboardInterrupt, SystemExit, GeneratorExit):
+        part.keep()
         raise
     except BaseException:
         part.remove()
@@ -204,7 +201,6 @@ class _Large(object):
         self._progress = progress
         self._connections = connections
         self._digest = digests.new(remote.told)
-        self.is_stale = False
 
     def run(self):
         # type: () -> None
@@ -213,20 +209,13 @@ class _Large(object):
         self._take_up()
         if self._progress is not None and self._part.held:
             self._progress(self._part.held)
-        try:
-            if self._in_order():
-                from .ranges import Ranges
+        if self._in_order():
+            from .ranges import Ranges
 
-                number = self._connections or CONNECTIONS
-                ranges = Ranges(
-                    remote.stretch, remote.incoming, self._part, size, number, self._digest, self._progress
-                )
-                try:
-                    ranges.run()
-                finally:
-                    self.is_stale = ranges.is_stale
-        finally:
-            self.is_stale = self.is_stale or remote.incoming.is_stale
+            number = self._connections or CONNECTIONS
+            Ranges(
+                remote.stretch, remote.incoming, self._part, size, number, self._digest, self._progress
+            ).run()
         remote.compare(self._digest.hexdigest(), size)
 
     def _take_up(self):

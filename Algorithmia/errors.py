@@ -157,6 +157,9 @@ class ProfileNotFoundError(ConfigError):
     """The profile that was asked for is not in the profiles file."""
 
 
+# What may be over soon, so that what has been transferred is worth keeping.
+PASSING = (UnreachableError, ApiInternalError, ApiTimeoutError, TooManyRequestsError)
+
 _KINDS = {
     400: BadRequestError,
     401: AuthenticationError,

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 _BARREN = 2  # connections in a row that may bring nothing
 
 
+class ReplacedError(errors.DataApiError):
+    """The file is another one than that of which a part has been read."""
+
+
 class Incoming(object):
     """The bytes of the file `source` from `start` to `stop`, read through `response` at first.
 
@@ -24,7 +28,6 @@ class Incoming(object):
     stop      None: to the end, wherever that is
 
     position  of the next byte
-    is_stale  whether the file was found to be another one by now
     """
 
     def __init__(self, client, source, response, etag, start=0, stop=None):
@@ -37,7 +40,6 @@ class Incoming(object):
         self.stop = stop
         self._ends_at = stop if response is not None else None  # what the response brings
         self._barren = 0
-        self.is_stale = False
 
     def readinto(self, view):
         # type: (Any) -> int
@@ -57,7 +59,7 @@ class Incoming(object):
                 break
             except errors.UnreachableError:
                 self._barren = self._barren + 1 if self.position == self._began_at else 0
-                if not self._etag or self.is_stale or self._barren >= _BARREN:
+                if not self._etag or self._barren >= _BARREN:
                     raise
                 self.close()
         self.position += count
@@ -72,13 +74,13 @@ class Incoming(object):
             count = len(data)
         else:
             count = response._fp.readinto(view)  # urllib3 would pass every byte through two buffers of its own
-        if self._ends_at is not None:
-            if not count and len(view):
-                from urllib3.exceptions import ProtocolError
+        end = self.stop if self._ends_at is None else self._ends_at
+        if end is not None and not count and len(view):
+            from urllib3.exceptions import ProtocolError
 
-                raise ProtocolError("%d bytes are missing" % (self._ends_at - self.position))
-            if self.position + count == self._ends_at and _is_plain(response):
-                response.release_conn()
+            raise ProtocolError("%d bytes are missing" % (end - self.position))
+        if self.position + count == self._ends_at and _is_plain(response):
+            response.release_conn()
         return count
 
     def _reconnect(self):
@@ -95,15 +97,22 @@ class Incoming(object):
             subject=self._source.uri,
             also_ok=(412, 416),
         )
+        if response.status in (412, 416):
+            response.close()
+            raise ReplacedError("%s was replaced while it was read; read it once more" % self._source.uri)
         if response.status != 206:
             response.close()
-            self.is_stale = True
-            raise _broken("%s was replaced while it was read" % self._source.uri)
+            raise errors.DataApiError(
+                "%s: the connection broke, and the platform doesn't give the rest alone (it answered %d to a request "
+                "with Range)" % (self._source.uri, response.status)
+            )
         self._response = response
-        begin = re.match(r"\s*bytes\s+(\d+)-", response.headers.get("Content-Range") or "")
-        if begin is not None and int(begin.group(1)) != self.position:  # the request was damaged on its way
+        given = re.match(r"\s*bytes\s+(\d+)-\d+(?:/(\d+))?", response.headers.get("Content-Range") or "")
+        if given is not None and int(given.group(1)) != self.position:  # the request was damaged on its way
             self.close()
             raise _broken("%s: the platform sent another part than was asked for" % self._source.uri)
+        if self.stop is None and given is not None and given.group(2):
+            self.stop = int(given.group(2))
         length = response.headers.get("Content-Length")
         self._ends_at = None if length is None else self.position + int(length)
 

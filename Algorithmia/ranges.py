@@ -5,11 +5,12 @@ machine, further ones would only cost; so they are opened when the first has sho
 """
 import threading
 
+from . import errors
 from .buffers import SIZE
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional  # noqa: F401
+    from typing import Any, Dict, List, Optional, Tuple  # noqa: F401
 
     from ._types import Progress  # noqa: F401
     from .incoming import Incoming  # noqa: F401
@@ -43,7 +44,8 @@ class Ranges(object):
         self._change = threading.Condition()
         self._problem = None  # type: Optional[BaseException]
         self._is_stopped = False
-        self.is_stale = False
+        self._running = number
+        self._returned = []  # type: List[Tuple[int, int, int]]  # begun by who gave up: start, how far, stop
 
     def frontier(self):
         # type: () -> int
@@ -59,7 +61,7 @@ class Ranges(object):
 
     def run(self):
         # type: () -> None
-        """Fetch and hash everything. Raises what the first connection to fail did, or `progress`."""
+        """Fetch and hash everything. Raises what the last connection did if all failed, or `progress`."""
         self._part.allow_gaps(self.frontier, self._size)
         threads = [threading.Thread(target=self._guarded, args=(self._hash,))]  # type: List[threading.Thread]
         threads += [threading.Thread(target=self._guarded, args=(self._fetch,)) for _ in range(self._number)]
@@ -102,18 +104,18 @@ class Ranges(object):
 
     def _fetch(self):
         # type: () -> None
+        """Fetch one stretch after the other. What fails is left to the others, as long as there are any."""
         buffer = memoryview(bytearray(SIZE // 2))  # there may be many of them
         while not self._is_stopped:
             with self._change:
-                start, incoming = self._next, self._first
-                stop = min(start + STRETCH, self._size)
-                self._next, self._first = stop, None
-                if start < stop:
-                    self._reached[start] = start
-            if start >= stop:
-                return
+                taken = self._take()
+                if taken is None:
+                    self._running -= 1
+                    return
+                start, position, stop = taken
+                incoming, self._first = self._first, None
             if incoming is None:
-                incoming = self._make(start, stop)
+                incoming = self._make(position, stop)
             else:
                 incoming.stop = stop
             try:
@@ -126,9 +128,27 @@ class Ranges(object):
                     with self._change:
                         self._reached[start] = incoming.position
                         self._change.notify_all()
+            except errors.ApiError as problem:
+                with self._change:
+                    self._running -= 1
+                    if not self._running or not isinstance(problem, errors.PASSING):
+                        raise
+                    self._returned.append((start, incoming.position, stop))
+                    return
             finally:
-                self.is_stale = self.is_stale or incoming.is_stale
                 incoming.close()
+
+    def _take(self):
+        # type: () -> Optional[Tuple[int, int, int]]
+        """What is to be fetched next: the start of a stretch, the first byte that it lacks, its end."""
+        if self._returned:
+            return self._returned.pop()
+        start = self._next
+        if start >= self._size:
+            return None
+        self._next = stop = min(start + STRETCH, self._size)
+        self._reached[start] = start
+        return start, start, stop
 
     def _hash(self):
         # type: () -> None

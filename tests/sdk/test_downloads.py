@@ -15,6 +15,7 @@ from platforms import ROOT, clean_environment
 import Algorithmia
 from Algorithmia import downloads, errors, parallel, ranges, transfer
 from Algorithmia._compat import PY2
+from Algorithmia.incoming import ReplacedError
 
 CONTENT = b"".join(b"%08d" % number for number in range(500000))
 MIB = 1024 * 1024
@@ -179,7 +180,7 @@ def test_a_file_that_is_replaced_meanwhile(item, target, through):
     def replace(size):
         item.put(CONTENT[::-1])
 
-    with pytest.raises(errors.UnreachableError, match="replaced"):
+    with pytest.raises(ReplacedError, match="replaced"):
         transfer.download(client, item.uri, str(target), expect=replace, connections=2)
     assert target.dirpath().listdir() == []
 
