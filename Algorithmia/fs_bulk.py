@@ -4,15 +4,17 @@ from glob import has_magic
 
 from fsspec.spec import AbstractFileSystem
 
-from .errors import RefusedError
-from .fs_errors import changed
+from .errors import DATA, RefusedError
+from .fs_errors import changed, refusals
 from .fs_plans import AT_ONCE, Plan, TransferMethods
 from .parallel import Crew
-from .uri import HOSTED, data_uri
+from .uri import HOSTED, api_path, data_uri
 
 TYPE_CHECKING = False  # as everywhere in the SDK
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple  # noqa: F401
+
+    _Version = Tuple[str, Optional[str]]  # path and ETag
 
 
 class BulkMethods(TransferMethods):
@@ -111,18 +113,29 @@ class BulkMethods(TransferMethods):
 
     def mv(self, path1, path2, recursive=False, maxdepth=None, **kwargs):
         # type: (Any, Any, bool, Optional[int], **Any) -> None
-        """Copy, and then remove exactly what was copied."""
+        """Copy, and then remove exactly what was copied: a file that changed meanwhile stays, with an OSError (ESTALE)."""
         places = {}  # type: Dict[str, str]
         pairs, directories = self._copies(path1, path2, recursive, maxdepth)
         if not pairs and not directories:
             raise IsADirectoryError(errno.EISDIR, "%s is a directory; move it with recursive=True" % path1)
-        files = []  # type: List[str]
+        files = []  # type: List[_Version]
         pairs = [pair for pair in pairs if self._real_place(pair[0], places) != self._real_place(pair[1], places)]
-        for pair, is_file, error in self._work(pairs, lambda pair: self._copy(pair[0], pair[1])):
+
+        def copy(pair):
+            # type: (Tuple[str, str]) -> Optional[_Version]
+            etag = self._head(pair[0]).get("ETag")  # before the copy: what comes later isn't in it
+            return (pair[0], etag) if self._copy(pair[0], pair[1]) else None
+
+        for pair, version, error in self._work(pairs, copy):
             if error is not None:
                 raise error
-            (files if is_file else directories).append(pair[0])
-        self._remove_files(files)
+            if version is None:
+                directories.append(pair[0])
+            else:
+                files.append(version)
+        for _, _, error in self._work(files, self._remove_version):
+            if error is not None:
+                raise error
         for name in sorted(directories, reverse=True):
             try:
                 self.rmdir(name)
@@ -183,6 +196,28 @@ class BulkMethods(TransferMethods):
         for _, _, error in self._work(names, self.rm_file):
             if error is not None:
                 raise error
+
+    def _remove_version(self, version):
+        # type: (_Version) -> None
+        """Remove a file that has still that ETag."""
+        path, etag = version
+        if not etag:
+            self.rm_file(path)
+            return
+        with refusals(conflict=errno.EISDIR):
+            response = self.client.request(
+                "DELETE",
+                api_path(*self._place(path)),
+                headers={"If-Match": etag},
+                family=DATA,
+                subject=self._uri(path),
+                also_ok=(412,),
+            )
+        if response.status == 412:
+            raise OSError(
+                errno.ESTALE, "%s changed while it was being moved; it stays, beside its copy" % self._uri(path)
+            )
+        self.invalidate_cache(path)
 
     def _real_place(self, path, known):
         # type: (str, Dict[str, str]) -> str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -180,6 +181,22 @@ def test_a_move_onto_itself_loses_nothing(fs: Any, here: str, server: Server) ->
         assert tree(fs, here) == {"a/1": b"1", "2": b"2"}
     fs.mv(f"{here}/a", f"{here}/a/b", recursive=True)
     assert tree(fs, here) == {"a/b/1": b"1", "2": b"2"}
+
+
+def test_what_changes_during_a_move_stays(fs: Any, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs.pipe(f"{here}/a", b"old")
+    copy = type(fs)._copy
+
+    def copy_slowly(self: Any, source: str, target: str) -> Any:
+        result = copy(self, source, target)
+        fs.pipe(source, b"stored meanwhile")
+        return result
+
+    monkeypatch.setattr(type(fs), "_copy", copy_slowly)
+    with pytest.raises(OSError, match="changed while") as raised:
+        fs.mv(f"{here}/a", f"{here}/b")
+    assert raised.value.errno == errno.ESTALE
+    assert tree(fs, here) == {"a": b"stored meanwhile", "b": b"old"}
 
 
 def test_removing(fs: Any, here: str) -> None:
