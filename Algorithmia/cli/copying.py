@@ -5,6 +5,7 @@ import stat
 from .. import errors, uri
 from .._compat import make_dirs
 from . import exit_status, failures, remote
+from .apart import RealPlaces
 from .context import CliError, UsageError
 from .filters import Filter
 from .moving import COPY, DOWNLOAD, PIPE, UPLOAD, Job, Options, move
@@ -54,6 +55,10 @@ def local_path(text):
     return text[len("file://") :] if uri.is_local(text) else text
 
 
+class _Overlap(CliError):
+    """What one job writes another reads."""
+
+
 class Plan(object):
     """Turns operands into jobs.
 
@@ -78,6 +83,8 @@ class Plan(object):
         self._many = len(sources) > 1
         self._kind = None
         self._targets = {}  # type: dict
+        self._real = RealPlaces(client, list(sources) + [destination])
+        self._real_sources, self._real_targets = set(), set()  # type: set, set  # of copies on the platform
         self._made = set()  # type: set
 
     def add(self, source):
@@ -149,9 +156,21 @@ class Plan(object):
         other = self._targets.setdefault(target, source)
         if other != source and target != PIPE:
             raise CliError("algo cp: %s and %s would both become %s" % (other, source, target), exit_status.USAGE)
-        if kind == COPY and source == target:
-            raise CliError("algo cp: %s is source and destination" % source, exit_status.USAGE)
+        if kind == COPY:
+            self._check_apart(source, target)
         self.jobs.append(Job(kind, source, target, size))
+
+    def _check_apart(self, source, target):
+        # type: (str, str) -> None
+        """Raise CliError for a file that would be read and written, under whatever names."""
+        here, there = self._real.parts(source), self._real.parts(target)
+        if here == there:
+            raise CliError("algo: %s and %s are the same file" % (source, target), exit_status.USAGE)
+        if here in self._real_targets or there in self._real_sources:
+            both = target if there in self._real_sources else source
+            raise _Overlap("algo: %s is source and destination" % both, exit_status.USAGE)
+        self._real_sources.add(here)
+        self._real_targets.add(there)
 
     # -- the sources ----------------------------------------------------------------------------------------------
 
@@ -219,7 +238,15 @@ class Plan(object):
         elif self._recursive and self.client.data_type(source) == "directory":
             if self._to_pipe:
                 raise CliError("algo cp: %s is a directory; standard output takes files" % source, exit_status.USAGE)
-            self._add_remote_tree(source, self._tree_place(uri.base_name(source)))
+            target = self._tree_place(uri.base_name(source))
+            if self._to_remote and self._real.holds(source, target):
+                raise CliError("algo: %s can't be copied into itself, to %s" % (source, target), exit_status.USAGE)
+            planned = len(self.jobs)
+            try:
+                self._add_remote_tree(source, target)
+            except _Overlap:
+                del self.jobs[planned:]  # which of them would overwrite what others are to read is a matter of luck
+                raise
         else:
             name = uri.base_name(source)
             if not name:

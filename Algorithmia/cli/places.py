@@ -129,19 +129,10 @@ def mv(args, env):
 
 
 def _check_apart(client, job):
-    """Raise CliError if source and target of `job` are one file under two names, which deleting one would lose."""
+    """Raise CliError if source and target of `job` may be one file under two names, which deleting one would lose."""
     (source, path), (target, other) = uri.parse_data_uri(job.source), uri.parse_data_uri(job.target)
     if source.split("+")[0] != target.split("+")[0]:
         return
-    if source == uri.HOSTED:
-        is_same = _with_owner(client, path) == _with_owner(client, other)
-    else:  # two labels may be of one account
-        is_same = path == other and (source == target or client.data_type(job.target) is not None)
-    if is_same:
+    # (Of hosted data the plan knows. Two labels of connectors may be of one account.)
+    if source != uri.HOSTED and path == other and (source == target or client.data_type(job.target) is not None):
         raise CliError("algo mv: %s and %s are, or may be, the same file" % (job.source, job.target), exit_status.USAGE)
-
-
-def _with_owner(client, path):
-    """Owner, in lower case, and the rest of a hosted path."""
-    owner, _, rest = path.strip("/").partition("/")
-    return (client.username() if owner == ".my" else owner).lower(), rest

@@ -6,6 +6,7 @@ import stat
 from .. import errors, uri
 from .._compat import make_dirs
 from . import exit_status, failures, remote
+from .apart import RealPlaces
 from .context import CliError, UsageError
 from .copying import check_protocol, local_path, safe_name
 from .filters import Filter
@@ -35,7 +36,7 @@ def sync(args, env):
         raise UsageError(_BOTH_LOCAL)
     client, chosen = remote.connect(args), Filter(args.filters)
     source, destination = (_side(client, path, env) for path in args.paths)
-    _check_apart(source, destination)
+    _check_apart(client, source, destination)
     wanted = source.files(chosen)
     if destination.is_remote:
         _check_folders(client, wanted, source, destination)
@@ -173,10 +174,13 @@ class RemoteSide(object):
             pass  # somebody else was quicker
 
 
-def _check_apart(source, destination):
+def _check_apart(client, source, destination):
     """Raise UsageError for one place, or one inside the other, twice."""
-    first, second = source.path.rstrip("/") + "/", destination.path.rstrip("/") + "/"
-    if source.is_remote and destination.is_remote and (first.startswith(second) or second.startswith(first)):
+    if not source.is_remote or not destination.is_remote:
+        return
+    first, second = source.path, destination.path
+    real = RealPlaces(client, [first, second])
+    if real.holds(first, second) or real.holds(second, first):
         raise UsageError("algo sync: error: %s and %s are not apart" % (source.path, destination.path))
 
 

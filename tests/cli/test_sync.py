@@ -126,6 +126,28 @@ def test_nested_directories(sync, client, collection, here, tmpdir):
     assert names(collection.dir("below").dir("there")) == ["a", "b"]
 
 
+def test_a_place_inside_the_other_under_another_name(algo, sync, client, collection):
+    collection.file("k/f").put("x")
+    collection.file("g").put("x")
+    mine, below = "data://%s/%s" % (client.username(), collection.getName()), collection.uri + "/k"
+    for source, target in ((below, mine), (collection.uri, mine + "/k")):
+        for words in ((source, target), (target, source)):
+            ran = sync("--delete", *words)
+            assert ran.status == 2 and "not apart" in ran.stderr, ran
+    for words in (("-r", collection.uri, mine + "/k"), ("-r", below, mine + "/k/k"), (below + "/f", mine + "/k/")):
+        ran = algo("cp", *words)
+        assert ran.status == 2 and ("itself" in ran.stderr or "same" in ran.stderr), ran
+    assert algo("cp", below + "/f", collection.uri + "/g", mine + "/k/").status == 2  # the first is its own target
+    assert names(collection) == ["g"] and names(collection.dir("k")) in (["f"], ["f", "g"])
+
+
+def test_a_source_is_no_target_of_the_same_copy(algo, collection):
+    for name in ("a/x", "a/a/x"):
+        collection.file(name).put(name)
+    ran = algo("cp", "-r", collection.uri + "/a", collection.uri)
+    assert ran.status == 2 and collection.file("a/x").getString() == "a/x"
+
+
 def test_dry_run_makes_nothing(sync, client, here, tmpdir):
     ran = sync("here", "data://.my/never_made", "--dry-run")
     assert ran.text == "Would upload data://.my/never_made/a\nWould upload data://.my/never_made/b\n"
