@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/partial-upload"
 _LONGEST_PAUSE = 10.0
 _MOST_BEGINNINGS = 3
+_NO_PATCH = (403, 405, 501)  # what proxies say to methods that they don't let pass
 _SYNCED_PER_SECOND = 16 * 1024 * 1024  # the least that a platform's disk is expected to do
 
 # client -> address -> whether it takes uploads in parts
@@ -65,6 +66,10 @@ class LostUpload(errors.DataApiError):
     which knows its own."""
 
 
+class PartsRefused(errors.DataApiError):
+    """Not even the first part was taken, though the platform offers it: what lies between may let no PATCH pass."""
+
+
 class _Upload(object):
     """One upload, from its beginning, or from where an earlier process left it, to its end."""
 
@@ -100,16 +105,25 @@ class _Upload(object):
                 failures = 0
                 continue
             except errors.ApiError as error:
+                refused = error if offset == 0 and error.status in _NO_PATCH and not self._is_completing else None
                 if not self._may_go_on(error):
                     self._cancel(error)
+                    if refused is not None:
+                        raise _parts_refused(self._client, refused)
                     raise
                 failures += 1
                 if failures > self._client._retries:
                     raise
-                self._refusals += isinstance(error, errors.RefusedError)
+                self._refusals += isinstance(error, errors.RefusedError) or error.status == 501
             _pause(failures)
             if offset is not None:
-                reached = self._reached(failures)
+                try:
+                    reached = self._reached(failures)
+                except errors.ApiError as error:
+                    if refused is None or error.status not in _NO_PATCH:
+                        raise
+                    self._cancel(error)
+                    raise _parts_refused(self._client, refused)
                 if reached is not None and reached > offset:
                     failures = self._refusals = 0
                 offset = reached
@@ -232,6 +246,8 @@ class _Upload(object):
 
         Once it may after any refusal: a request whose head was damaged on its way is refused, too.
         """
+        if error.status == 501 and self._refusals:
+            return False
         if isinstance(error, (errors.UnreachableError, errors.ApiInternalError, errors.ApiTimeoutError)):
             return True
         if self._path is None or not isinstance(error, errors.RefusedError):
@@ -241,6 +257,13 @@ class _Upload(object):
     def _request(self, method, **options):
         # type: (str, **Any) -> Any
         return self._client.request(method, str(self._path), family=errors.DATA, subject=self._file.uri, **options)
+
+
+def _parts_refused(client, refusal):
+    # type: (Any, errors.ApiError) -> PartsRefused
+    if refusal.status != 403:  # which can be about this one file
+        _offers.setdefault(client, {})[client.apiAddress] = False
+    return PartsRefused(refusal.message, status=refusal.status)
 
 
 def _pause(failures):

@@ -71,7 +71,8 @@ def _store_large(data_file, source, size, progress, content_type, path):
     content = Content(source, size, progress)
     try:
         resumption.store(data_file, content, content_type, Note(data_file, path) if path is not None else None)
-    except (errors.TooManyRequestsError, resumption.LostUpload):  # of that kind there can be no more, or none at all
+    except (errors.TooManyRequestsError, resumption.LostUpload, resumption.PartsRefused):
+        # Of that kind there can be no more, or none at all.
         content.rewind()
         _store_whole(data_file, source, size, progress, content_type, None, True, True)
     finally:
@@ -89,16 +90,24 @@ def _store_stream(data_file, source, size, progress, content_type):
         if small is not None:
             whole = io.BytesIO(small)
             _store_whole(data_file, whole, len(small), progress, content_type, None, True, True)
-        elif _is_offered(data_file):
-            from . import resumption
-
-            resumption.store(data_file, stream, content_type)
-        else:
+        elif not _is_offered(data_file) or not _has_gone_in_parts(data_file, stream, content_type):
             body = body_of(data_file.client, stream.rest, -1 if size is None else size)
             response = _put(data_file, body, size, None, content_type, retry=False)
             _compare(data_file, response, stream.digest())
     finally:
         stream.close()
+
+
+def _has_gone_in_parts(data_file, stream, content_type):
+    # type: (DataFile, Any, Optional[str]) -> bool
+    """Store `stream` in parts; whether that was possible. If not, all of it is still there."""
+    from . import resumption
+
+    try:
+        resumption.store(data_file, stream, content_type)
+    except resumption.PartsRefused:
+        return False
+    return True
 
 
 def _store_whole(data_file, source, size, progress, content_type, digest, is_near, rewindable):

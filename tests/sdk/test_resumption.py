@@ -321,3 +321,35 @@ def test_platforms_that_forget_what_they_have_begun_get_it_whole(path):
         transfer.upload(Algorithmia.Client("simKEY", platform.address), path, "data://.my/c/f", moved.append)
     assert platform.requests[-1].method == "PUT" and platform.requests[-1].body == CONTENT
     assert sum(moved) == len(CONTENT) and [r.method for r in platform.requests].count("POST") == 3 and notes() == []
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+@pytest.mark.parametrize("is_blind", [False, True], ids=["PATCH", "all about uploads"])
+@pytest.mark.parametrize("once", [False, True], ids=["file", "stream"])
+def test_where_no_patch_passes_it_goes_with_one_put(path, status, is_blind, once):
+    refusal = answer({"error": {"message": "not here"}}, status="%d No" % status)
+
+    def serve(connection, request):
+        replies = {
+            "OPTIONS": answer(status="204 No Content", body=b"", headers=["Accept-Patch: application/partial-upload"]),
+            "POST": answer({}, status="201 Created", headers=["Location: /v1/uploads/1"]),
+            "PUT": answer({"result": "data://.my/c/f"}),
+            "HEAD": b"HTTP/1.1 204 No Content\r\nUpload-Offset: 0\r\n\r\n",
+            "DELETE": answer(status="204 No Content", body=b""),
+        }
+        if is_blind and "uploads" in request.path:
+            replies = {"HEAD": refusal.split(b"\r\n\r\n")[0] + b"\r\n\r\n"}
+        connection.sendall(replies.get(request.method, refusal))
+
+    moved = []
+    with WireServer(serve) as platform:
+        client = Algorithmia.Client("simKEY", platform.address, retries=2)
+        if once:
+            transfer.upload_from(client, Once(CONTENT), "data://.my/c/f", moved.append)
+        else:
+            transfer.upload(client, path, "data://.my/c/f", moved.append)
+        del platform.requests[:-1]
+        transfer.upload(client, path, "data://.my/c/g")
+    put = platform.requests[0]
+    assert put.method == "PUT" and put.body == CONTENT and sum(moved) == len(CONTENT) and notes() == []
+    assert (len(platform.requests) == 2) == (status != 403)  # which may be about the one file
