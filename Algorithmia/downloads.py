@@ -42,14 +42,15 @@ def download(client, uri, local_path, progress=None, expect=None, keep_time=Fals
     Raises the errors of `Client.request`, CorruptedTransferError, and OSError for the local side.
     """
     local_path = os.path.realpath(local_path)
-    try:
-        size, changed = _download(client, uri, local_path, progress, expect, connections)
-    except errors.CorruptedTransferError as error:
-        if not local_files.is_replaceable(local_path):
-            raise
-        if progress is not None:
-            progress(-error.received)
-        size, changed = _download(client, uri, local_path, progress, None, connections)
+    with local_files.naming(local_path):
+        try:
+            size, changed = _download(client, uri, local_path, progress, expect, connections)
+        except errors.CorruptedTransferError as error:
+            if not local_files.is_replaceable(local_path):
+                raise
+            if progress is not None:
+                progress(-error.received)
+            size, changed = _download(client, uri, local_path, progress, None, connections)
     if keep_time and changed is not None:
         local_files.set_time(local_path, changed)
     return size

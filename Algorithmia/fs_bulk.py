@@ -113,7 +113,7 @@ class BulkMethods(TransferMethods):
 
     def mv(self, path1, path2, recursive=False, maxdepth=None, **kwargs):
         # type: (Any, Any, bool, Optional[int], **Any) -> None
-        """Copy, and then remove exactly what was copied: a file that changed meanwhile stays, with an OSError (ESTALE)."""
+        """Copy, and then remove exactly what was copied: a file that changed meanwhile stays (OSError, ESTALE)."""
         places = {}  # type: Dict[str, str]
         pairs, directories = self._copies(path1, path2, recursive, maxdepth)
         if not pairs and not directories:

@@ -2,8 +2,10 @@
 import atexit
 import binascii
 import contextlib
+import errno
 import io
 import os
+import re
 
 from . import abandoned
 from ._compat import replace_file
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from ._types import Progress, Readable, Writable  # noqa: F401
 
 CHUNK = 1024 * 1024
+# What Windows takes for something else, or drops: streams of a file, wildcards, devices, dots and blanks at the end.
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x01-\x1f]|[. ]\Z')
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9])[ ]*(\.|\Z)", re.IGNORECASE)
+# What a write to an open file says, without naming it.
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 # What is to be done with files that are being written, should the process end; each with the process that writes it.
 _unfinished = {}  # type: Dict[str, Tuple[int, Callable[[], object]]]
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
@@ -52,6 +59,42 @@ def replacing(local_path):
         raise
     finally:
         forget(temporary)
+
+
+def sync_directory(path):
+    # type: (str) -> None
+    """Bring the names in the directory `path` to disk, where directories can be opened, as on Windows they can't."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except (OSError, IOError) as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF):  # file systems that have nothing to sync
+            raise
+    finally:
+        os.close(handle)
+
+
+def is_file_name(name, windows=os.name == "nt"):
+    # type: (str, bool) -> bool
+    """Whether `name`, from a listing, can be one part of a local path, and leads nowhere else."""
+    if name in ("", ".", "..") or "\0" in name or "/" in name or os.sep in name:
+        return False
+    return not windows or not (_NOT_ON_WINDOWS.search(name) or _DEVICES.match(name))
+
+
+@contextlib.contextmanager
+def naming(local_path):
+    # type: (str) -> Iterator[None]
+    """A context in which errors of disks name `local_path`, and not nothing, or the temporary name beside it."""
+    try:
+        yield
+    except (IOError, OSError) as error:
+        name = getattr(error, "filename", None)
+        if (name is None and error.errno in _OF_DISKS) or (name and str(name).endswith(".part")):
+            error.filename = local_path
+        raise
 
 
 def is_replaceable(local_path):

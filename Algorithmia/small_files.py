@@ -43,6 +43,7 @@ LARGEST = 256 * 1024  # larger files gain nothing by company
 # Of one request: small enough that a few at a time are little memory, large enough that requests cost little.
 _MOST_BYTES = 2 * 1024 * 1024
 _MOST_FILES = 500
+_MOST_ANSWER = 4 * _MOST_BYTES  # listings are older than answers, and archives larger than what is in them
 _MOST_NAMES = 3000  # bytes of query, which proxies limit, also where it comes back in the head of the answer
 _AT_ONCE = 4
 _FEWEST = 4  # of which it's worth asking whether they can go together
@@ -228,18 +229,22 @@ class Company(object):
         return ('"stored":%d}' % count).encode("ascii") in response.data.replace(b" ", b"")
 
     def _get(self, files):
-        # type: (List[Small]) -> Optional[bytes]
-        """The archive of `files`, as far as the platform has them; None if it doesn't come whole."""
+        # type: (List[Small]) -> Optional[bytearray]
+        """The archive of `files`, as far as the platform has them; None if it doesn't come whole. Raises ArchiveError
+        for one that is far too large."""
         query = "&".join("file=" + file.quoted for file in files)
         headers = {"Accept": tar_files.CONTENT_TYPE}
-        response = self._ask("GET", files[0].collection, query=query, headers=headers)
+        response = self._ask("GET", files[0].collection, query=query, headers=headers, stream=True)
         if response is None:
+            return None
+        content = _content(response)
+        if content is None:
             return None
         told = digests.told(response.headers)
         is_archive = (response.headers.get("Content-Type") or "").partition(";")[0] == tar_files.CONTENT_TYPE
-        if not is_archive or told is None or digests.of_bytes(response.data, told) != told:
+        if not is_archive or told is None or digests.of_bytes(content, told) != told:
             return None
-        return response.data
+        return content
 
     def _ask(self, method, collection, **options):
         # type: (str, str, **Any) -> Any
@@ -326,6 +331,26 @@ class _Archive(object):
             # (Not in place: somebody may still hold a view of the last archive.)
             self._buffer = self._buffer + bytearray(max(missing, _MOST_BYTES // 2))
         return memoryview(self._buffer)[start : start + size]
+
+
+def _content(response):
+    # type: (Any) -> Optional[bytearray]
+    """The body of an answer; None if it breaks off. Raises ArchiveError for one that is too large to be what it was."""
+    from urllib3.exceptions import HTTPError
+
+    content = bytearray()
+    try:
+        while True:
+            data = response.read(256 * 1024)
+            if not data:
+                return content
+            content += data
+            if len(content) > _MOST_ANSWER:
+                raise tar_files.ArchiveError("the archive goes on after %d bytes" % len(content))
+    except HTTPError:
+        return None
+    finally:
+        response.close()
 
 
 def _is_its_own(error):

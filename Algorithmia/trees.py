@@ -6,6 +6,7 @@ from itertools import islice
 
 from . import errors, transfer
 from ._compat import make_dirs
+from .local_files import is_file_name
 from .parallel import Crew
 from .small_files import Company, small
 from .uri import HOSTED, data_uri, split_hosted
@@ -66,7 +67,7 @@ def download(directory, path, progress, concurrency):
 def local_name(name):
     # type: (str) -> str
     """A name from a listing as one part of a local path. Raises DataApiError for one that would lead elsewhere."""
-    if name in ("", ".", "..") or "\0" in name or "/" in name or os.sep in name or (os.altsep or "/") in name:
+    if not is_file_name(name):
         raise errors.DataApiError("the remote name %r can't be a local file name" % (name,))
     return name
 

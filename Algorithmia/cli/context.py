@@ -98,6 +98,8 @@ class Environment(object):
         # type: (str) -> None
         """One line that says what a command has done: on standard output, unless the user wants quiet."""
         if not self.quiet:
+            if self.stdout_isatty:
+                text = _CONTROL.sub(u"?", decode(text))  # names from a listing must not drive it, either
             self.out(text)
 
     def note(self, text):

@@ -29,7 +29,7 @@ def cp(args, env):
     plan = Plan(remote.connect(args), sources, destination, args.recursive, env, Filter(args.filters), args.dry_run)
     status = failures.each(sources, plan.add, env)
     moved = move(plan.client, plan.jobs, options, env)
-    return status or moved
+    return status or plan.status or moved
 
 
 def _meant(path):
@@ -68,11 +68,14 @@ class Plan(object):
     recursive    whether directories are copied
     chosen       the `Filter`; None: all files
     dry_run      make no directories
+
+    `status` is the exit status of the first file in a directory that can't be copied, and was reported.
     """
 
     def __init__(self, client, sources, destination, recursive, env, chosen=None, dry_run=False):
         self.client = client
         self.jobs = []  # type: list
+        self.status = exit_status.OK
         self._env = env
         self._recursive = recursive
         self._chosen = chosen or Filter()
@@ -216,14 +219,20 @@ class Plan(object):
         self._make_remote(target)
         for name in sorted(os.listdir(source)):
             path = os.path.join(source, name)
-            mode = os.stat(path).st_mode
+            try:
+                mode = os.stat(path).st_mode
+            except OSError as error:  # a link that leads nowhere, or a file that has just gone
+                failed = failures.report(error, self._env)
+                self.status = self.status or failed
+                continue
             if stat.S_ISREG(mode):
                 if self._chosen(above + name):
                     self._append(UPLOAD, path, uri.join(target, name), os.path.getsize(path))
             elif stat.S_ISDIR(mode) and not os.path.islink(path):
                 self._add_local_tree(path, uri.join(target, name), above + name + "/")
             else:
-                self._env.note("algo cp: skipped %s: neither a file nor a directory" % path)
+                why = "a link to a directory, which isn't followed" if stat.S_ISDIR(mode) else "no file or directory"
+                self._env.note("algo cp: skipped %s: %s" % (path, why))
 
     def _add_remote(self, source):
         # type: (str) -> None
@@ -316,6 +325,8 @@ class Plan(object):
 def safe_name(name):
     # type: (str) -> str
     """A name from a listing as one part of a local path. Raises CliError for one that would lead elsewhere."""
-    if name in ("", ".", "..") or "\0" in name or "/" in name or os.sep in name or (os.altsep or "/") in name:
+    from ..local_files import is_file_name
+
+    if not is_file_name(name):
         raise CliError("algo: the remote name %r can't be a local file name; copy it under another name" % name)
     return name

@@ -154,6 +154,10 @@ def rm(args, env):
                 if args.force:
                     continue
                 raise
+            except errors.ConflictError:
+                if item.is_dir() or client.data_type(item.uri) != "directory":
+                    raise
+                raise CliError("algo rm: %s is a directory; remove it with: algo rm -r %s" % (item.uri, item.uri))
             env.done("Deleted %s %s" % ("directory:" if item.is_dir() else "file", item.uri))
 
     return failures.each(args.paths, remove, env)

@@ -1,7 +1,7 @@
 """The second half of `algo mv`: a source goes only when its copy is known to be complete, and it is what was copied."""
 import os
 
-from .. import digests, errors
+from .. import digests, errors, local_files
 from .context import CliError
 from .moving import DOWNLOAD, UPLOAD
 
@@ -29,6 +29,8 @@ class Source(object):
                 raise self._changed()
             os.unlink(self._job.source)
             return
+        if self._job.kind == DOWNLOAD:
+            local_files.sync_directory(os.path.dirname(os.path.realpath(self._job.target)))
         source = self._client.file(self._job.source)
         headers = {"If-Match": self._facts.etag} if self._facts.etag else None
         try:

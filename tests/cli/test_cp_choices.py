@@ -1,4 +1,5 @@
 """`algo cp`: which files are copied, which are left alone, what is said, and what an interrupt leaves."""
+import errno
 import os
 import signal
 import time
@@ -145,3 +146,34 @@ def test_an_interrupt_leaves_nothing_half_written(algo_process, profile, tmpdir)
         process.send_signal(signal.SIGINT)
         process.communicate()
     assert process.returncode == 130 and target.listdir() == []
+
+
+def test_links_in_a_directory(algo, collection, here):
+    tree = here.mkdir("tree")
+    tree.join("b").mksymlinkto("nowhere")
+    tree.join("c").mksymlinkto(here.mkdir("other"))
+    for name in ("a", "d"):
+        tree.join(name).write(name)
+    tree.join("e").mksymlinkto(tree.join("d"))
+    ran = algo("cp", "-r", tree, collection.uri)
+    assert ran.status and "b: no such file" in ran.stderr and "c: a link to a directory" in ran.stderr, ran
+    assert sorted(item.getName() for item in collection.list()) == ["a", "d", "e"]
+
+
+def test_a_full_disk_names_the_file(cli, profile, tmpdir, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with WireServer(answer(body=b"x", headers=["X-Data-Type: file"])) as platform:
+        profile(platform.address)
+        monkeypatch.setattr(os, "fsync", full)
+        ran = cli("cp", "data://.my/c/f", tmpdir.join("g"))
+    assert ran.status and "%s: no space" % tmpdir.join("g") in ran.err, ran
+    assert not [path for path in tmpdir.visit() if path.basename.endswith((".part", "g"))]
+
+
+def test_names_do_not_drive_the_terminal(cli, profile, tmpdir):
+    with WireServer(answer(body=b"x", headers=["X-Data-Type: file"])) as platform:
+        profile(platform.address)
+        ran = cli("cp", u"data://.my/c/\x1b[2Jf", tmpdir.join("g"), terminal=True)
+    assert u"Downloaded data://.my/c/?[2Jf" in ran.out, ran

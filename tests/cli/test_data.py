@@ -194,7 +194,8 @@ def test_rm_is_for_files(algo, collection):
 def test_rm_with_directories(algo, collection):
     for name in ("a/b/f", "a/g", "ab/f", "h", "ah"):
         collection.file(name).put("x")
-    assert algo("rm", collection.path + "/a").status == 1
+    ran = algo("rm", collection.path + "/a")
+    assert ran.status == 1 and "algo rm -r %s/a" % collection.uri in ran.stderr and "force" not in ran.stderr
     assert algo("rm", "-r", collection.path + "/a/b").text == "Deleted directory: %s/a/b\n" % collection.uri
     assert algo("rm", "-r", collection.path + "/a*").status == 0
     assert [item.getName() for item in collection.list()] == ["h"]

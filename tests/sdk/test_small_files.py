@@ -13,6 +13,7 @@ from wire import WireServer, answer
 import Algorithmia
 from Algorithmia import errors, tar_files
 from Algorithmia.arrivals import Arrivals, is_plain
+from Algorithmia.local_files import is_file_name
 from Algorithmia.uri import split_hosted
 
 NAMES = [u"f%d" % number for number in range(6)]
@@ -218,3 +219,40 @@ def test_archives_that_are_none():
 )
 def test_where_names_begin(path, parts):
     assert split_hosted(path) == parts
+
+
+def test_an_archive_without_end(tmpdir):
+    sent = []
+
+    def reply(connection, request):
+        if request.query.startswith("file="):
+            size = 300 * 1024 * 1024
+            head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-tar\r\nContent-Length: %d\r\n\r\n" % size
+            connection.sendall(head.encode("ascii"))
+            for _ in range(300):
+                connection.sendall(b"x" * 1024 * 1024)
+                sent.append(1)
+            return
+        plain(connection, request)
+
+    platform = platform_with(b"")
+    plain, platform.replies = platform.replies[0], [reply]
+    with platform:
+        Algorithmia.client("simKEY", platform.address).dir("data://.my/c").download(str(tmpdir.join("down")))
+    assert content_of(tmpdir.join("down")) == {name: b"x" for name in NAMES}
+    assert len(sent) < 150  # the rest of it nobody took
+
+
+@pytest.mark.parametrize("name", [
+    u"a:b", u"a?", u"a*", u"a|", u"<a", u"a>", u'a"', u"a\\b", u"a.", u"a ", u"nul", u"NUL.txt", u"Com1", u"lpt9 .x",
+    u"a\x01",
+])
+def test_names_that_mean_something_else_on_windows(name):
+    assert not is_file_name(name, windows=True) and is_file_name(name, windows=False)
+
+
+def test_names_everywhere():
+    for name in (u"", u".", u"..", u"a/b", u"a\0"):
+        assert not is_file_name(name, windows=True) and not is_file_name(name, windows=False)
+    for name in (u"a b", u".a", u"null", u"com", u"com10", u"con_a", u"\u00fc"):
+        assert is_file_name(name, windows=True)
