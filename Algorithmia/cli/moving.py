@@ -7,6 +7,7 @@ from .. import errors
 from ..parallel import Crew, Stopped
 from . import exit_status, failures, output
 from .context import CliError
+from .ending import in_good_order
 from .progress import Progress
 
 UPLOAD, DOWNLOAD, COPY = "upload", "download", "copy"
@@ -63,6 +64,11 @@ class Moved(object):
 
 def move(client, jobs, options, env):
     """Do `jobs`; returns the exit status of the first that failed."""
+    with in_good_order():
+        return _move(client, jobs, options, env)
+
+
+def _move(client, jobs, options, env):
     done = {UPLOAD: 0, DOWNLOAD: 0, COPY: 0}
     status, moved_bytes, began = exit_status.OK, 0, time.time()
     to_pipe = any(job.target == PIPE for job in jobs)
@@ -105,7 +111,7 @@ def _telling_what_is_kept(env):
     """Within it, an interruption says so if something goes on where it was when the same is said again."""
     try:
         yield
-    except (KeyboardInterrupt, errors.UnreachableError):
+    except (KeyboardInterrupt, SystemExit, errors.UnreachableError):
         from .. import transfer
 
         if transfer.is_to_be_continued():

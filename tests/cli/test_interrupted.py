@@ -1,4 +1,5 @@
-"""Large transfers that are interrupted from the keyboard: said again, the same command goes on where they were."""
+"""Large transfers that are interrupted, from the keyboard or by a signal: said again, the same command goes on where
+they were."""
 import os
 import signal
 import time
@@ -44,8 +45,10 @@ def start(server, way, tmpdir):
             process.communicate()
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
-def test_interrupted_and_said_again(collection, start, way, tmpdir, direction):
+@pytest.mark.parametrize("direction, number, status", [
+    ("up", "SIGINT", 130), ("down", "SIGINT", 130), ("up", "SIGTERM", 143), ("down", "SIGHUP", 129),
+])
+def test_interrupted_and_said_again(collection, start, way, tmpdir, direction, number, status):
     here, there = tmpdir.mkdir("here").join("f"), collection.uri + "/f"
     if direction == "up":
         here.write_binary(CONTENT)
@@ -58,9 +61,9 @@ def test_interrupted_and_said_again(collection, start, way, tmpdir, direction):
     while direction == "down" and not any(path.size() > 1000000 for path in here.dirpath().listdir()):
         assert process.poll() is None
         time.sleep(0.01)  # what has passed is on its way to the process still
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, number))
     _, said = process.communicate()
-    assert process.returncode == 130 and SAID in said
+    assert process.returncode == status and SAID in said
     if direction == "up":
         assert not collection.file("f").exists()
     else:

@@ -238,11 +238,11 @@ def test_a_download_does_not_go_on_with_another_file(collection, tmpdir):
 
     with WireServer(break_off, answer({"error": {"message": "changed"}}, "412 Precondition Failed")) as platform:
         client = Algorithmia.client("simKEY", platform.address)
-        with pytest.raises(errors.UnreachableError):
+        with pytest.raises(errors.DataApiError, match="replaced"):
             transfer.download(client, "data://.my/c/f", str(tmpdir.join("f")))
     assert platform.requests[1].headers["if-match"] == '"a"' and not tmpdir.join("f").check()
     with WireServer(break_off) as platform:
-        with pytest.raises(errors.UnreachableError):  # a whole file where the rest was asked for
+        with pytest.raises(errors.DataApiError, match="doesn't give"):  # a whole file where the rest was asked for
             transfer.download(Algorithmia.client("simKEY", platform.address), "data://.my/c/f", str(tmpdir.join("f")))
 
 
