@@ -10,8 +10,8 @@ _NAMES = ("SIGTERM", "SIGHUP")
 @contextlib.contextmanager
 def in_good_order():
     """Within it, these signals raise SystemExit with the status that a shell gives them."""
-    replaced = []
-    told = []
+    replaced = []  # type: list
+    told = []  # type: list
 
     def end(number, frame):
         told.append(number)
