@@ -1,7 +1,9 @@
 """`algo du`, `stat`, `chmod`, `mv`."""
+import errno
 import hashlib
 import json
 import os
+import stat
 
 import pytest
 from wire import WireServer, answer
@@ -133,6 +135,26 @@ def test_a_remote_source_that_changes_meanwhile_stays(cli, profile, tmpdir):
         profile(platform.address)
         ran = cli("mv", "data://.my/c/f", tmpdir.join("f"))
     assert ran.status == 1 and "changed while" in ran.err and os.path.exists(str(tmpdir.join("f")))
+
+
+def test_the_source_stays_until_the_copys_name_is_on_disk(cli, profile, tmpdir, monkeypatch):
+    plain = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        plain(handle)
+
+    def reply(connection, request):
+        whole = answer(body=b"content", headers=["X-Data-Type: file"])
+        connection.sendall(whole[:-7] if request.method == "HEAD" else whole)
+
+    with WireServer(reply) as platform:
+        profile(platform.address)
+        monkeypatch.setattr(os, "fsync", fsync)
+        ran = cli("mv", "data://.my/c/f", tmpdir.join("f"))
+    assert ran.status and tmpdir.join("f").read() == "content"
+    assert "DELETE" not in {request.method for request in platform.requests}
 
 
 @pytest.mark.parametrize("words", [("a",), ("a", "b"), ("-", "data://.my/c/f"), ("data://.my/c/f", "-"), ("a", "x://b")])
