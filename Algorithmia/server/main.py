@@ -97,6 +97,10 @@ def serve(settings: Settings) -> None:
         raise StartError(f"--gateways {settings.gateways}: choose a number from 0 to {_MOST_GATEWAYS}")
     check_certificate(settings)
     os.umask(0o077)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        # What was started in the background ignores these, and so would each algorithm: handlers aren't inherited.
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with server_lock(settings):
         logs.set_up(settings)
