@@ -74,6 +74,8 @@ def apply(input):
             if problem.code != 503:
                 raise
             break
+        except OSError:
+            pass  # asked at the moment at which what listened was exchanged
         time.sleep(0.05)
     if input['then'] == 'fail':
         raise ValueError('of its own accord')

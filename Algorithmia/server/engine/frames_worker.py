@@ -211,11 +211,17 @@ class FramesWorker(Worker):
                 self._end(sent)
                 sent.fail(TakenBack())
 
+    def _settle(self) -> None:
+        """Find out what the process works on: of the calls that are left, that one is the first."""
+        self._receive()
+        self._take_back()
+        # It may have begun the next one before that could be taken back: then its answer to the one before has come.
+        self._receive()
+
     def _give_up(self, sent: _Sent) -> None:
         """Nobody waits for `sent` any more."""
         if sent.number in self._sent:
-            self._receive()
-            self._take_back()
+            self._settle()
             if sent.number in self._sent:
                 self._stop(sent)
 
@@ -237,11 +243,8 @@ class FramesWorker(Worker):
 
     def _overrun_call(self, sent: _Sent) -> None:
         """The time of `sent` is over."""
-        self._receive()
-        if sent.pending.done():
-            return
-        self._take_back()
-        if sent.number in self._sent:
+        self._settle()
+        if sent.number in self._sent and not sent.pending.done():
             timeout = sent.call.timeout
             reason = f"stopped at the call's timeout of {timeout:g} s"
             sent.overrun = CallFailure(f"{TIMED_OUT} ({reason})", "TimeoutError", None, timeout)
