@@ -24,7 +24,7 @@ from anyio.lowlevel import RunVar
 from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-# Less than this is quicker over the loop.
+# Of less, the loop makes short work anyway.
 WORTHWHILE = 4 * 1024 * 1024
 EXTENSION = "algorithmia.direct"
 
