@@ -64,8 +64,13 @@ attempt("write home", writing("@HOME@/hostile"))
 attempt("write interpreter", writing("@PREFIX@/hostile"))
 attempt("write other project", writing("@OTHER@/hostile"))
 attempt("canary", reading("@CANARY@"))
+def command_of(process):
+    try:
+        return open("/proc/%s/cmdline" % process).read()
+    except OSError:  # it has ended meanwhile
+        return ""
 attempt("processes", lambda: len([n for n in os.listdir("/proc") if n.isdigit() and
-    "Algorithmia.server" in open("/proc/%s/cmdline" % n).read()]) or 1 / 0)
+    "Algorithmia.server" in command_of(n)]) or 1 / 0)
 attempt("secret variable", lambda: os.environ["OPERATORS_SECRET"])
 attempt("own directory", writing("mine"))
 raise SystemExit("REPORT " + json.dumps(report))
