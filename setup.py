@@ -86,6 +86,9 @@ DEV = [
     # What else reads by way of fsspec.
     'dask>=2024.2; python_version >= "3.10"',
     'zarr>=3; python_version >= "3.11"',
+    'xarray>=2024.9; python_version >= "3.10"',
+    'h5netcdf>=1.3; python_version >= "3.10"',
+    'h5py>=3.9; python_version >= "3.10"',
 ] + EXAMPLES + CONNECTORS + OBJECT_STORAGE + POSTGRESQL
 
 setup(

@@ -174,7 +174,7 @@ def test_dask_reads_blocks_in_other_processes(
 
 @hosted_only
 def test_arrays_in_chunks(options: dict[str, str], here: str, proxy: CountingProxy) -> None:
-    """As xarray and dask read: an array whose chunks are files, a part of it at a time."""
+    """An array whose chunks are files, a part of it at a time."""
     zarr = pytest.importorskip("zarr", reason="this is about zarr")
     numpy = pytest.importorskip("numpy", reason="this needs numpy")
     data = numpy.random.default_rng(1).random((100, 1000))
@@ -183,6 +183,64 @@ def test_arrays_in_chunks(options: dict[str, str], here: str, proxy: CountingPro
     before = proxy.received
     part = zarr.open_array(f"{here}/array.zarr", mode="r", storage_options=options)[35:38]
     assert (part == data[35:38]).all() and proxy.received - before < data.nbytes / 5
+
+
+@pytest.fixture
+def weather() -> Any:
+    """Two variables over days and stations; all but what describes them is noise."""
+    numpy = pytest.importorskip("numpy", reason="this needs numpy")
+    xarray = pytest.importorskip("xarray", reason="this is about xarray")
+    noise = numpy.random.default_rng(1)
+    days, stations = numpy.arange(400), numpy.arange(1500)
+    over = ("day", "station")
+    variables = {name: (over, noise.random((400, 1500)), {"units": "K"}) for name in ("low", "high")}
+    return xarray.Dataset(variables, {"day": days, "station": stations}, {"title": "grün"})
+
+
+# Five of each.
+CHUNKS = {name: {"chunks": (80, 1500)} for name in ("low", "high")}
+
+
+@pytest.mark.parametrize(
+    ("place", "consolidated"), [("data", True), ("data", False), ("s3", True)], indirect=["place"]
+)
+def test_xarray_zarr(
+    options: dict[str, str], here: str, proxy: CountingProxy, weather: Any, consolidated: bool
+) -> None:
+    pytest.importorskip("zarr", reason="xarray reads and writes these by zarr")
+    xarray = pytest.importorskip("xarray", reason="this is about xarray")
+    # Format 2 has consolidated metadata in its specification; 3 reads what belongs to each array.
+    url, kind = f"{here}/weather-{consolidated}.zarr", {"zarr_format": 2 if consolidated else 3}
+    weather.to_zarr(url, encoding=CHUNKS, consolidated=consolidated, storage_options=options, **kind)
+    before = proxy.received
+    with xarray.open_zarr(url, consolidated=consolidated, storage_options=options) as found:
+        assert found.attrs == weather.attrs and found["low"].attrs == {"units": "K"}
+        days = found["high"].sel(day=slice(85, 110)).load()
+        assert days.identical(weather["high"].sel(day=slice(85, 110)))
+        # One chunk of one variable, and what describes all of it.
+        assert proxy.received - before < weather.nbytes / 6
+        assert found.load().identical(weather)
+    more = weather.assign_coords(day=weather["day"] + 400)
+    more.to_zarr(url, append_dim="day", consolidated=consolidated, storage_options=options, **kind)
+    with xarray.open_zarr(url, consolidated=consolidated, storage_options=options) as found:
+        assert found.sizes["day"] == 800 and found["low"][400:].load().identical(more["low"])
+
+
+def test_xarray_netcdf(options: dict[str, str], here: str, proxy: CountingProxy, weather: Any, tmp_path: Path) -> None:
+    pytest.importorskip("h5netcdf", reason="xarray reads and writes these by h5netcdf")
+    pytest.importorskip("h5py", reason="h5netcdf needs h5py")
+    xarray = pytest.importorskip("xarray", reason="this is about xarray")
+    fs, path = fsspec.url_to_fs(f"{here}/weather.nc", **options)
+    encoding = {name: {"chunksizes": (80, 1500)} for name in CHUNKS}
+    weather.to_netcdf(tmp_path / "weather.nc", engine="h5netcdf", encoding=encoding)
+    fs.put_file(str(tmp_path / "weather.nc"), path)
+    before = proxy.received
+    with fs.open(path) as source, xarray.open_dataset(source, engine="h5netcdf") as found:
+        assert found.attrs == weather.attrs
+        days = found["high"].sel(day=slice(85, 110)).load()
+        assert days.identical(weather["high"].sel(day=slice(85, 110)))
+        assert proxy.received - before < weather.nbytes / 4
+        assert found.load().identical(weather)
 
 
 def test_whole_files_come_in_few_bytes_more(options: dict[str, str], here: str, proxy: CountingProxy) -> None:
