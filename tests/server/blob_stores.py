@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from storage_providers import Azurite, Moto
+from google_xml import XmlInterface
+from storage_providers import Azurite, FakeGoogle, Moto
 
 from Algorithmia.server.storage import locations
 from Algorithmia.server.storage.base import BlobStore
@@ -18,10 +19,12 @@ AZURITE_ACCOUNT = "devstoreaccount1"
 class Place(ABC):
     """Where blobs of one test are: ``location`` of the store, what is there without it, and the way back in.
 
-    tells_parts  whether `unfinished` knows
+    tells_parts    whether `unfinished` knows
+    removes_parts  whether a start removes what is left of uploads in parts
     """
 
     tells_parts = False
+    removes_parts = False
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -82,6 +85,7 @@ class LocalPlace(Place):
 
 class S3Place(Place):
     tells_parts = True
+    removes_parts = True
 
     def __init__(self, state: Path, moto: Moto, prefix: str) -> None:
         super().__init__(state)
@@ -124,8 +128,50 @@ class AzurePlace(Place):
         return self._azurite.get(f"{self._prefix}/{path}")
 
 
+class Google(FakeGoogle):
+    """Google Cloud Storage with the interface that the library of object stores speaks."""
+
+    TOKEN = "TOKENEXAMPLE"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.xml = XmlInterface(self.host, self.TOKEN)
+
+    def stop(self) -> None:
+        self.xml.stop()
+        super().stop()
+
+
+class GooglePlace(Place):
+    tells_parts = True
+
+    def __init__(self, state: Path, google: Google, prefix: str) -> None:
+        super().__init__(state)
+        self._google, self._prefix = google, prefix
+
+    @property
+    def location(self) -> Location:
+        return Location("gs", "bucket", self._prefix)
+
+    def published(self) -> list[str]:
+        start = f"bucket/{self._prefix}/"
+        return sorted(name.removeprefix(start) for name in self._google.names(f"{self._prefix}/"))
+
+    def put(self, path: str, content: bytes) -> None:
+        self._google.put(f"bucket/{self._prefix}/{path}", content)
+
+    def get(self, path: str) -> bytes:
+        return self._google.get(f"bucket/{self._prefix}/{path}")
+
+    def unfinished(self) -> int:
+        start = f"bucket/{self._prefix}/"
+        return sum(path.startswith(start) for path, _ in list(self._google.xml.uploads.values()))
+
+
 def environment(provider: Any) -> dict[str, str]:
     """What a server's environment says about `provider`."""
+    if isinstance(provider, Google):
+        return {"GOOGLE_BASE_URL": f"http://{provider.xml.host}", "GOOGLE_BEARER_TOKEN": provider.TOKEN}
     if isinstance(provider, Azurite):
         from storage_providers import AZURITE_KEY
 

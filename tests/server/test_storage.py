@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import storage_providers
-from blob_stores import AzurePlace, LocalPlace, Place, S3Place, environment
+from blob_stores import AzurePlace, Google, GooglePlace, LocalPlace, Place, S3Place, environment
+from storage_providers import Azurite, Moto, running
 
 from Algorithmia.server.storage import locations
 from Algorithmia.server.storage.base import BlobStore
@@ -19,13 +19,19 @@ from Algorithmia.server.storage.base import BlobStore
 LARGE = 20 * 1024 * 1024 + 3
 
 
-@pytest.fixture(scope="module", params=["local", "s3", "azureblob"])
+@pytest.fixture(scope="module", params=["local", "s3", "gs", "azureblob"])
 def provider(request: Any, tmp_path_factory: Any) -> Iterator[Any]:
     if request.param == "local":
         yield None
         return
     pytest.importorskip("obstore", reason="object stores need obstore")
-    yield from storage_providers.running(request.param, tmp_path_factory.mktemp("emulator"))
+    home = tmp_path_factory.mktemp("emulator")
+    if request.param != "gs":
+        yield from running(request.param, home)
+        return
+    google = Google(home)
+    yield google
+    google.stop()
 
 
 @pytest.fixture
@@ -34,8 +40,9 @@ def place(provider: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pla
         return LocalPlace(tmp_path)
     for name, value in environment(provider).items():
         monkeypatch.setenv(name, value)
-    kind = S3Place if isinstance(provider, storage_providers.Moto) else AzurePlace
-    return kind(tmp_path, provider, f"blobs/{tmp_path.name}")
+    kinds: dict[Any, Any] = {Moto: S3Place, Google: GooglePlace, Azurite: AzurePlace}
+    place: Place = kinds[type(provider)](tmp_path, provider, f"blobs/{tmp_path.name}")
+    return place
 
 
 @pytest.fixture
@@ -308,7 +315,8 @@ def test_start_after_a_crash_in_the_middle_of_an_upload(store: BlobStore, place:
     store = place.open()  # the process has ended, and the next one starts; another server goes on
     store.recover(nothing, nothing, [])
     assert place.published() == [] and not place.leftovers()
-    assert place.unfinished() == (1 if place.tells_parts else 0)
+    # Where nothing but a rule of the bucket's own removes parts, both are there.
+    assert place.unfinished() == (0 if not place.tells_parts else 1 if place.removes_parts else 2)
     elsewhere.finish()
     assert read(store, elsewhere.id) == bytes(LARGE) if store.is_remote else elsewhere.size == LARGE
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import storage_providers
-from blob_stores import environment
+from blob_stores import Google, environment
 from platforms import ROOT, Server, clean_environment
 
 from Algorithmia.errors import DataApiError
@@ -170,6 +170,30 @@ def test_wrong_credentials(tmp_path: Path, tmp_path_factory: Any, monkeypatch: p
     assert done.returncode == 2
     assert "can't use --storage s3://bucket: " in done.stderr and "403 Forbidden" in done.stderr
     assert "Traceback" not in done.stderr and "SECRETEXAMPLE" not in done.stderr
+
+
+def test_google_cloud_storage(tmp_path: Path, tmp_path_factory: Any) -> None:
+    pytest.importorskip("obstore", reason="object stores need obstore")
+    google = Google(tmp_path_factory.mktemp("google"))
+    try:
+        storage = ("--storage", "gs://bucket/files")
+        done = serve(tmp_path, {**environment(google), "GOOGLE_BEARER_TOKEN": "SECRETEXAMPLE"}, *storage)
+        assert done.returncode == 2
+        assert "can't use --storage gs://bucket/files: " in done.stderr and "401 Unauthorized" in done.stderr
+        assert "Traceback" not in done.stderr and "SECRETEXAMPLE" not in done.stderr
+
+        content = os.urandom(LARGE)
+        for begins in (True, False):
+            platform = Server(tmp_path, "--port", "0", *storage, environment=environment(google))
+            directory = platform.client().dir("data://.my/google")
+            if begins:
+                directory.create()
+                directory.file("large").put(content)
+            assert directory.file("large").getBytes() == content
+            assert platform.stop() == 0
+        assert len(google.names("files/")) == 2 and not google.xml.uploads  # the file, and whose it is
+    finally:
+        google.stop()
 
 
 def test_credentials_of_a_profile(moto: Any, tmp_path: Path) -> None:

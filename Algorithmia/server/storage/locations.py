@@ -141,6 +141,7 @@ def _connected(location: Location, environ: Mapping[str, str], patience: timedel
                 config["aws_region"] = region
             return store.S3Store(location.bucket, config=config, **options)
         if location.scheme == "gs":
+            _allow_plain(options, environ.get("GOOGLE_BASE_URL") or "")
             return store.GCSStore(location.bucket, **options)
         # The names that Azure's own programs know them by.
         for key, variable in (
