@@ -98,7 +98,7 @@ class DataFile(FileContent, RemoteObject):
     def stat(self):
         # type: () -> FileStat
         """Size, type, time and ETag, by one HEAD. Raises NotFoundError if there is no such file."""
-        response = self._request("HEAD")
+        response = self._request("HEAD", headers=digests.wish())
         headers = response.headers
         if headers.get("X-Data-Type") == "directory":
             raise errors.class_for(404, errors.DATA)("%s is a directory, not a file" % self.uri, status=404)
@@ -106,7 +106,7 @@ class DataFile(FileContent, RemoteObject):
         self.size = int(length) if length is not None else None
         self.last_modified = parse_http_date(headers.get("Last-Modified"))
         digest = digests.told(headers)
-        if digest is None and self._place[0] == HOSTED:
+        if digest is None and self._place[0] == HOSTED and not digests.is_named(headers):
             digest = digests.of_etag(headers.get("ETag"))  # what the API says that it is
         return FileStat(self.size, headers.get("Content-Type"), self.last_modified, headers.get("ETag"), digest)
 
@@ -174,7 +174,7 @@ class DataFile(FileContent, RemoteObject):
         # type: () -> bytes
         """The whole content. Raises NotFoundError, PermissionDeniedError (both also DataApiError)."""
         for _ in range(2):
-            response = self._request("GET")
+            response = self._request("GET", headers=digests.wish())
             if response.headers.get("X-Data-Type") == "directory":
                 raise errors.DataApiError("unable to get file %s - it is a directory" % self.path)
             told = digests.told(response.headers)

@@ -104,7 +104,9 @@ class _Remote(object):
         # type: (Client, str, Progress) -> None
         self._client = client
         self._source = source = client.file(uri)
-        response = client.request("GET", source.url, stream=True, family=errors.DATA, subject=source.uri)
+        response = client.request(
+            "GET", source.url, headers=digests.wish(), stream=True, family=errors.DATA, subject=source.uri
+        )
         headers = response.headers
         if headers.get("X-Data-Type") == "directory":
             response.close()

@@ -26,7 +26,7 @@ _MOST_BEGINNINGS = 3
 _NO_PATCH = (403, 405, 501)  # what proxies say to methods that they don't let pass
 _SYNCED_PER_SECOND = 16 * 1024 * 1024  # the least that a platform's disk is expected to do
 
-# client -> address -> whether it takes uploads in parts
+# client -> address -> what uploads in parts can be compared by, as it says; None if it takes none
 _offers = weakref.WeakKeyDictionary()  # type: Any
 
 
@@ -36,14 +36,14 @@ def is_offered(data_file):
     if data_file._place[0] != HOSTED:
         return False
     client = data_file.client
-    known = _offers.setdefault(client, {})
+    known = _offers.setdefault(client, {})  # type: Dict[str, Optional[str]]
     if client.apiAddress not in known:
         response = data_file._request("OPTIONS", also_ok=range(300, 600))  # who knows no OPTIONS may still know PUT
-        offers = response.status < 300 and MEDIA_TYPE in response.headers.get("Accept-Patch", "")
+        is_offered = response.status < 300 and MEDIA_TYPE in response.headers.get("Accept-Patch", "")
         if response.status >= 500:
             return False
-        known[client.apiAddress] = offers
-    return known[client.apiAddress]
+        known[client.apiAddress] = response.headers.get(digests.WANTED, "") if is_offered else None
+    return known[client.apiAddress] is not None
 
 
 def store(data_file, content, content_type=None, note=None):
@@ -53,6 +53,8 @@ def store(data_file, content, content_type=None, note=None):
     Damaged on its way, it is sent once more, if it can be read once more. Raises CorruptedTransferError and the errors
     of `Client.request`.
     """
+    client = data_file.client
+    content.hash_for(_offers.get(client, {}).get(client.apiAddress) or "")
     try:
         _Upload(data_file, content, content_type, note).run()
     except errors.CorruptedTransferError:
@@ -133,7 +135,7 @@ class _Upload(object):
     def _begin(self):
         # type: () -> int
         self._beginnings += 1
-        headers = {"Upload-Complete": "?0"}
+        headers = dict(self._content.wish(), **{"Upload-Complete": "?0"})
         if self._content.size is not None:
             headers["Upload-Length"] = str(self._content.size)
         response = self._file._request("POST", body=b"", headers=headers, content_type=self._type)
@@ -164,6 +166,7 @@ class _Upload(object):
         content = self._content
         size = content.end - offset
         headers = {"Upload-Offset": str(offset), "Upload-Complete": "?0", "Content-Length": str(size)}
+        headers.update(content.wish())
         body = body_of(self._client, lambda: content.pieces(offset), size)
         self._request("PATCH", body=body, headers=headers, content_type=MEDIA_TYPE, retry=False)
 
@@ -181,7 +184,7 @@ class _Upload(object):
         response = self._request("PATCH", body=b"", headers=headers, content_type=MEDIA_TYPE, **options)
         if response.headers.get("Upload-Complete") != "?1":
             raise errors.UnreachableError("%s: the request to complete it was damaged on its way" % self._file.uri)
-        if digests.differ(digests.told(response.headers), digest):
+        if digests.differ(digests.told(response.headers, digest), digest):
             raise errors.CorruptedTransferError("%s arrived damaged at the platform" % self._file.uri)
 
     def _reached(self, failures):
@@ -262,7 +265,7 @@ class _Upload(object):
 def _parts_refused(client, refusal):
     # type: (Any, errors.ApiError) -> PartsRefused
     if refusal.status != 403:  # which can be about this one file
-        _offers.setdefault(client, {})[client.apiAddress] = False
+        _offers.setdefault(client, {})[client.apiAddress] = None
     return PartsRefused(refusal.message, status=refusal.status)
 
 

@@ -5,7 +5,7 @@ from .buffers import SIZE, Buffers, fill, reader_of
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, Optional  # noqa: F401
+    from typing import Any, Callable, Dict, Iterator, Optional  # noqa: F401
 
     from ._types import Progress  # noqa: F401
 
@@ -27,13 +27,26 @@ class Content(object):
         self._start = source.tell()
         self._progress = progress
         self._told = 0
+        self._offer = ""
         self._begin()
 
     def _begin(self):
         # type: () -> None
-        self._digest = digests.new()
+        self._digest = digests.large(self._offer)
         self._hashed = 0
         self._buffers = Buffers(self._digest)
+
+    def hash_for(self, offer):
+        # type: (str) -> None
+        """Compute the digest that suits a platform which offers to compare by `offer`; to be said before `pieces`."""
+        self.close()
+        self._offer = offer
+        self._begin()
+
+    def wish(self):
+        # type: () -> Dict[str, str]
+        """The request header that tells the platform what `digest` will be."""
+        return digests.wish(self._digest)
 
     def advance(self):
         # type: () -> bool
@@ -133,6 +146,7 @@ class Stream(Content):
         self._filled = 0
         self._progress = progress
         self._told = 0
+        self._offer = ""
         self._begin()
 
     def advance(self):

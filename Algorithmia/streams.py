@@ -99,7 +99,7 @@ class RemoteReader(io.RawIOBase):
         self._drop()
         if offset and self.size is not None and offset >= self.size:
             return None
-        headers = {}  # type: Dict[str, str]
+        headers = {} if offset else digests.wish()  # type: Dict[str, str]
         if offset:
             headers["Range"] = "bytes=%d-" % offset
             if self._etag:

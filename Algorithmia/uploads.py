@@ -115,6 +115,8 @@ def _store_whole(data_file, source, size, progress, content_type, digest, is_nea
     """Store it with one PUT."""
     body = bodies.Body(source, progress, size)
     start = body.tell() if rewindable else 0
+    if digest is not None and digests.algorithm(digest) == digests.XXH128:
+        digest = None  # who takes no upload in parts may not know it
     announced = digest
     if announced is None and is_near and rewindable and size <= ANNOUNCED:
         announced = _read_ahead(source, start, size)
@@ -138,13 +140,15 @@ def _put(data_file, body, size, announced, content_type, retry):
         headers["Content-Length"] = str(size)
     if announced is not None:
         headers.update(digests.headers(announced))
+    elif size is None or size > ANNOUNCED:
+        headers[digests.WANTED] = digests.SHA256 + "=1"  # which is what it will be compared with
     return data_file._request("PUT", body=body, headers=headers, content_type=content_type, retry=retry)
 
 
 def _compare(data_file, response, sent, is_last=True):
     # type: (DataFile, BaseHTTPResponse, str, bool) -> None
     """Raise CorruptedTransferError if the answer names another content than was `sent`, which `is_last` takes away."""
-    if digests.differ(digests.told(response.headers), sent):
+    if digests.differ(digests.told(response.headers, sent), sent):
         if is_last:
             _withdraw(data_file, response.headers.get("ETag"))
         raise errors.CorruptedTransferError(

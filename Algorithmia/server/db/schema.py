@@ -78,13 +78,15 @@ files = sa.Table(
     # by bytes, as SQLite compares: what begins with FOLDER/ is one stretch of the index
     sa.Column("name", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    # MD5, or the beginning of the SHA-256 for large files (services/digests.py)
+    # MD5, or the XXH3-128 of large files (services/digests.py)
     sa.Column("etag", sa.String(32), nullable=False),
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("blob_id", sa.String(36), nullable=False, unique=True),
     sa.Column("modified_at", sa.BigInteger, nullable=False),
-    # none for what older versions stored, whose ETag is an MD5 whatever the size
+    # of small files, and of large ones for whom somebody wanted it
     sa.Column("sha256", sa.String(64)),
+    # of large files; neither is known of what older versions stored, whose ETag is an MD5 whatever the size
+    sa.Column("xxh128", sa.String(32)),
     sa.UniqueConstraint("collection_id", "name"),
 )
 

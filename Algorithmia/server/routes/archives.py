@@ -74,9 +74,9 @@ class _Archive(Response):
     """A page on its way; `room` is given back when it has gone."""
 
     def __init__(self, page: Page, room: AbstractContextManager[Any]) -> None:
-        hasher = digests.Hasher()
+        hasher = digests.Hasher(wanted=digests.SHA256, size=len(page.archive))
         hasher.update(page.archive)
-        headers = {"X-Data-Type": "directory", "Vary": "Accept", digests.HEADER: hasher.digest.member}
+        headers = {"X-Data-Type": "directory", "Vary": "Accept", **digests.header(hasher.digests)}
         if page.marker:
             headers["Link"] = f'<?marker={page.marker}>; rel="next"'
         if page.left_out:

@@ -19,8 +19,9 @@ from ..errors import BadRequest
 from ..identity import Identity
 from ..services import data_copying, data_paths, digests
 from ..services.acl import AclDocument
+from ..services.data import OpenFile
 from ..services.data_paths import Kind, Target
-from ..services.data_store import DataStore, IsDirectory, UploadInProgress
+from ..services.data_store import DataStore, IsDirectory, OpenedFile, UploadInProgress
 from ..services.data_uploads import Stored, UploadRequest
 from ..services.preconditions import Conditions
 from . import archives, uploads
@@ -73,13 +74,14 @@ class Verbs:
             except IsDirectory as found:
                 target = found.directory
             else:
+                opened = await _digested(request, store, opened)
                 return file_response(opened, request.headers, threads=store.threads)
         if archives.is_wanted(request, target):
             return await archives.send(request, identity, target)
         marker = request.query_params.get("marker", "")
         document = await _blocking(store, store.list_directory, identity, target, marker, flag(request, "acl"))
         answer = json_response(document, headers={"X-Data-Type": "directory", **archives.offer(target)})
-        answer.headers[digests.HEADER] = digests.Digest("sha-256", hashlib.sha256(answer.body).hexdigest()).member
+        answer.headers[digests.HEADER] = digests.Digest(digests.SHA256, hashlib.sha256(answer.body).hexdigest()).member
         return answer
 
     async def head(self, request: Request) -> Response:
@@ -90,6 +92,7 @@ class Verbs:
             except IsDirectory as found:
                 target = found.directory
             else:
+                opened = await _digested(request, store, opened)
                 return file_response(opened, request.headers, is_head=True)
         await _blocking(store, store.check_directory, identity, target)
         headers = {"X-Data-Type": "directory", **archives.offer(target)}
@@ -106,11 +109,10 @@ class Verbs:
             _announced_size(request),
             _conditions(request),
             digests.parse(request.headers.get(digests.HEADER)),
+            digests.wanted(request.headers.get(digests.WANTED)),
         )
         stored = await _receive(request, store, wanted)
-        headers = {"ETag": f'"{stored.etag}"'}
-        if stored.digest is not None:
-            headers[digests.HEADER] = stored.digest.member
+        headers = {"ETag": f'"{stored.etag}"', **digests.header(stored.digests)}
         return json_response({"result": stored.uri}, headers=headers)
 
     async def post(self, request: Request) -> Response:
@@ -158,9 +160,7 @@ class Verbs:
             destination,
             conditions,
         )
-        headers = {"ETag": f'"{stored.etag}"'}
-        if stored.digest is not None:
-            headers[digests.HEADER] = stored.digest.member
+        headers = {"ETag": f'"{stored.etag}"', **digests.header(stored.digests)}
         return json_response({"result": stored.uri}, headers=headers)
 
     async def _begin(self, request: Request) -> tuple[Identity, Target, DataStore]:
@@ -195,6 +195,18 @@ def _echoed(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
 async def _blocking(store: DataStore, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """What `function` returns, called in one of the threads that `store` may use."""
     return await anyio.to_thread.run_sync(lambda: function(*arguments, **options), limiter=store.threads)
+
+
+async def _digested(request: Request, store: DataStore, opened: OpenedFile) -> OpenedFile:
+    """`opened` with the digest that the request wants of the whole file, if that can be had."""
+    wish = digests.wanted(request.headers.get(digests.WANTED))
+    if wish != digests.SHA256 or not isinstance(opened, OpenFile) or "range" in request.headers:
+        return opened
+    try:
+        return await _blocking(store, platform_of(request).data.with_sha256, opened)
+    except BaseException:
+        opened.close()
+        raise
 
 
 async def list_hosted(request: Request) -> Response:

@@ -63,9 +63,8 @@ def _response(opened: OpenedFile, sent: Headers, is_head: bool, threads: Capacit
         # What somebody uploaded is data: no browser may take it for a page of this site.
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
+        **digests.header(file.digests),
     }
-    if file.digest is not None:
-        headers[digests.HEADER] = file.digest.member
     if "if-match" in sent and not matches(sent["if-match"], file.etag):
         raise PreconditionFailed(f'the file is now "{file.etag}", which If-Match: {sent["if-match"][:100]} rules out')
     if _is_unmodified(file, sent):

@@ -54,6 +54,7 @@ def options(
         if target.kind is Kind.FILE and not target.connector:
             headers["Accept-Patch"] = MEDIA_TYPE
             headers["Upload-Limit"] = _limits(platform_of(request).uploads)
+            headers[digests.WANTED] = digests.PREFERRED
         return Response(status_code=204, headers=headers)
 
     return answer
@@ -71,6 +72,7 @@ async def create(request: Request, identity: Identity, target: Target) -> Respon
         request.headers.get("content-type"),
         _integer(request, "content-length") if complete and size is None else size,
         Conditions(request.headers.get("if-match"), request.headers.get("if-none-match")),
+        wanted=_wanted(request),
     )
     digest = _digest(request)
     if complete:
@@ -115,7 +117,7 @@ async def patch(request: Request) -> Response:
     digest = _digest(request)
     length = _integer(request, "upload-length")
     async with _turn(uploads, upload_id):
-        upload = await run_in_threadpool(uploads.resume, identity, upload_id, offset, length)
+        upload = await run_in_threadpool(uploads.resume, identity, upload_id, offset, length, _wanted(request))
         return await _continued(request, uploads, upload, complete, digest)
 
 
@@ -175,9 +177,7 @@ async def _continued(
                 problem.headers["Upload-Complete"] = "?1"  # everything came: this is what has become of it
                 raise
         headers = {"ETag": f'"{stored.etag}"', "Upload-Complete": "?1", "Upload-Offset": str(stored.size)}
-        if stored.digest is not None:
-            headers[digests.HEADER] = stored.digest.member
-        return json_response({"result": stored.uri}, headers=headers)
+        return json_response({"result": stored.uri}, headers=headers | digests.header(stored.digests))
     finally:
         with anyio.CancelScope(shield=True):
             await run_in_threadpool(upload.abort)
@@ -186,7 +186,9 @@ async def _continued(
 def _require_proof(what: str, size: int | None, digest: digests.Digest | None) -> None:
     # One damaged byte in a head makes ?1 of ?0.
     if size is None and digest is None:
-        raise BadRequest(f"{what} of unknown length can be completed with {digests.HEADER}: sha-256=:BASE64: only")
+        raise BadRequest(
+            f"{what} of unknown length can be completed with {digests.HEADER}: sha-256=:BASE64: (or xxh128) only"
+        )
 
 
 async def _append(request: Request, upload: ResumableUpload) -> None:
@@ -255,9 +257,14 @@ def _integer(request: Request, name: str) -> int | None:
 
 def _digest(request: Request) -> digests.Digest | None:
     digest = digests.parse(request.headers.get(digests.HEADER))
-    if digest is not None and digest.algorithm != "sha-256":
-        raise BadRequest(f"{digests.HEADER}: resumable uploads are compared by sha-256, not by {digest.algorithm}")
+    if digest is not None and digest.algorithm == digests.MD5:
+        raise BadRequest(f"{digests.HEADER}: resumable uploads are compared by xxh128 or sha-256, not by md5")
     return digest
+
+
+def _wanted(request: Request) -> str | None:
+    wish = digests.wanted(request.headers.get(digests.WANTED))
+    return None if wish == digests.MD5 else wish
 
 
 async def _unknown(request: Request) -> Response:

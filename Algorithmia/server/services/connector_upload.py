@@ -69,7 +69,7 @@ class ConnectorUpload:
         self._uri = uri
         self._held = b""
         self._is_checked = digest is not None
-        self._hash = Hasher(digest)
+        self._hash = Hasher(digest, size=size)
         self._announced = size
         self._size = 0
         self._put = put

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from ..errors import ApiProblem, BadRequest, Conflict
 from ..identity import Identity
 from ..settings import Settings
 from ..storage.base import BlobStore
-from . import acl, data_folders, data_listing, data_records
+from . import acl, data_folders, data_listing, data_records, late_digests
 from .data_access import Place, place_of, require_own, require_read, require_write
 from .data_batches import Batches
 from .data_paths import HOSTED, SESSION, Kind, Target
@@ -130,6 +130,10 @@ class HostedData:
                 previous = file.blob_id
                 continue
             return self._opened(file, handle)
+
+    def with_sha256(self, opened: OpenFile) -> OpenFile:
+        """`opened` with its SHA-256, which may have to be computed now."""
+        return replace(opened, file=late_digests.with_sha256(self._database, self._blobs, opened.file))
 
     def list_directory(
         self, identity: Identity, target: Target, marker: str = "", with_acl: bool = False

@@ -81,7 +81,7 @@ class Batches:
         and for each of its files what `Upload` raises.
         """
         require_write(identity)
-        hasher = Hasher(announced)
+        hasher = Hasher(announced, size=len(archive))
         hasher.update(archive)
         hasher.check(directory.uri)
         members = self._members(identity, directory, archive)

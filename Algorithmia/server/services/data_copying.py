@@ -31,7 +31,8 @@ def copy(
     opened = stores.of(source).open_file(identity, source)
     try:
         file = opened.file
-        request = UploadRequest(identity, destination, file.content_type, file.size, conditions, file.digest)
+        digest = next(iter(file.digests), None)
+        request = UploadRequest(identity, destination, file.content_type, file.size, conditions, digest)
         upload = stores.of(destination).begin_upload(request)
         try:
             for piece in _pieces(opened):

@@ -12,7 +12,7 @@ from ..db import schema
 from ..db.inserts import insert_unless_there
 from ..db.values import new_id, now_ms
 from .data_access import Place
-from .digests import Digest
+from .digests import MD5, SHA256, XXH128, Digest
 
 _accounts, _collections, _files = schema.accounts, schema.collections, schema.files
 
@@ -41,13 +41,13 @@ class File:
     blob_id: str
     modified_at: int
     sha256: str | None = None
+    xxh128: str | None = None
 
     @property
-    def digest(self) -> Digest | None:
-        """Of the content, where it's known."""
-        if self.sha256:
-            return Digest("sha-256", self.sha256)
-        return Digest("md5", self.etag) if self.blob_id else None
+    def digests(self) -> list[Digest]:
+        """Of the content, as far as they're known; the quickest to compare comes first."""
+        known = [Digest(name, text) for name, text in ((XXH128, self.xxh128), (SHA256, self.sha256)) if text]
+        return known or ([Digest(MD5, self.etag)] if self.blob_id else [])
 
 
 # Collection and file in one statement: this is what every download and upload asks.

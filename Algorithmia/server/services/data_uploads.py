@@ -36,6 +36,7 @@ class UploadRequest:
     content_type  as sent, or None
     size          as announced, or None
     digest        what the content must have, or None
+    wanted        the algorithm of the digest that the caller will compare, or None
     """
 
     identity: Identity
@@ -44,19 +45,20 @@ class UploadRequest:
     size: int | None = None
     conditions: Conditions = UNCONDITIONAL
     digest: Digest | None = None
+    wanted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A file that has been stored: where, in the caller's words, and the ETag (no quotes) of its content.
 
-    digest  of the content, if it's known
+    digests  of the content, as far as they're known
     """
 
     uri: str
     etag: str
     size: int
-    digest: Digest | None = None
+    digests: Sequence[Digest] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Upload:
             self._replaces = existing.size if existing else 0
             self._room = usage.room_for(self._replaces)
         self._check_size(request.size or 0)
-        self._hash = Hasher(request.digest)
+        self._hash = Hasher(request.digest, request.wanted, request.size)
         self._type = ContentType(request.content_type, request.target.file)
         with disk_errors():
             self._writer = self._begin_blob()
@@ -137,7 +139,7 @@ class Upload:
                 raise
             self._publish()
             self._stores.garbage.unlink(replaced)
-        return Stored(self._request.target.uri, self._hash.etag, self._size, self._hash.digest)
+        return Stored(self._request.target.uri, self._hash.etag, self._size, self._hash.digests)
 
     def abort(self) -> None:
         """Leave no trace of the upload, unless it was committed."""
@@ -193,6 +195,7 @@ class Upload:
             "size": self._size,
             "etag": self._hash.etag,
             "sha256": self._hash.sha256,
+            "xxh128": self._hash.xxh128,
             "content_type": self._type.result(),
             "blob_id": self._writer.id,
             "modified_at": now_ms(),

@@ -91,6 +91,7 @@ class ResumableUpload(Upload):
         super().__init__(stores, request, whole=row is not None)
         self._size = self._writer.size
         self._hashed = 0
+        self._expected: Digest | None = None
         if digested is not None and digested.size <= self._size:
             self._hash, self._type, self._hashed = digested.hash, digested.type, digested.size
 
@@ -123,7 +124,7 @@ class ResumableUpload(Upload):
 
     def expect(self, digest: Digest | None) -> None:
         """Have `commit` compare with `digest`."""
-        self._hash.expect(digest)
+        self._expected = digest
 
     def read_up(self) -> None:
         """Begin to hash what came before this request, on a thread, while more comes."""
@@ -137,6 +138,12 @@ class ResumableUpload(Upload):
             raise BadRequest(
                 f"upload {row.id} of {row.size} bytes can't be complete with {self._size} of them: send the rest first"
             )
+        with self._catching:
+            if not self._hash.can_check(self._expected):  # all of it has to be read once more
+                self._hash = Hasher(self._expected, size=self._size)
+                self._type = ContentType(self._request.content_type, self._request.target.file)
+                self._hashed = 0
+            self._hash.expect(self._expected)
         self._hash_rest()
         try:
             stored = super().commit()

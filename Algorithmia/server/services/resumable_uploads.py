@@ -109,11 +109,17 @@ class ResumableUploads:
         return row, size
 
     def resume(
-        self, identity: Identity, upload_id: str, offset: int, length: int | None = None
+        self,
+        identity: Identity,
+        upload_id: str,
+        offset: int,
+        length: int | None = None,
+        wanted: str | None = None,
     ) -> ResumableUpload:
         """The upload, to go on with its byte at `offset`.
 
         length  of the whole, which may have become known only now
+        wanted  the algorithm of the digest that it will be compared by, as far as that's known
 
         Raises NotFound, MismatchingOffset, and BadRequest for a `length` that is not what was announced.
         """
@@ -129,6 +135,7 @@ class ResumableUploads:
             row.content_type,
             row.size,
             Conditions(if_match, if_none_match),
+            wanted=wanted,
         )
         with self._lock:
             digested = self._digested.pop(upload_id, None)

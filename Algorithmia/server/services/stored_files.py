@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,8 @@ import sqlalchemy as sa
 from ..db import schema
 from ..db.database import Database
 from ..storage.base import BlobStore, Entry
+from . import digests
+from .digests import MD5, SHA256, XXH128, Digest
 
 _PAGE = 1000
 _PIECE = 1024 * 1024
@@ -21,7 +22,7 @@ _WAITING = 4
 
 _files, _collections, _accounts = schema.files, schema.collections, schema.accounts
 _ROWS = (
-    sa.select(_files.c.blob_id, _files.c.size, _files.c.etag, _files.c.sha256)
+    sa.select(_files.c.blob_id, _files.c.size, _files.c.etag, _files.c.sha256, _files.c.xxh128)
     .where(_files.c.blob_id > sa.bindparam("after"))
     .order_by(_files.c.blob_id)
     .limit(_PAGE)
@@ -45,6 +46,14 @@ class StoredFile:
     size: int
     etag: str
     sha256: str | None
+    xxh128: str | None
+
+    @property
+    def digest(self) -> Digest:
+        """The one that takes the least time to compare."""
+        if self.xxh128:
+            return Digest(XXH128, self.xxh128)
+        return Digest(SHA256, self.sha256) if self.sha256 else Digest(MD5, self.etag)
 
 
 class WrongContent(Exception):
@@ -105,18 +114,18 @@ def read_checked(blobs: BlobStore, file: StoredFile, take: Callable[[bytes], Non
 
     Raises FileNotFoundError and OSError, too.
     """
-    name, digest = ("SHA-256", hashlib.sha256()) if file.sha256 else ("MD5", hashlib.md5(usedforsecurity=False))
+    hasher = digests.new(file.digest.algorithm)
     size = 0
     with blobs.open_blob(file.blob_id) as handle:
         while data := handle.read(_PIECE):
             size += len(data)
-            digest.update(data)
+            hasher.update(data)
             if take is not None:
                 take(data)
     if size != file.size:
         raise WrongContent(f"has {size} bytes instead of {file.size}")
-    if digest.hexdigest() != (file.sha256 or file.etag):
-        raise WrongContent(f"has the {name} {digest.hexdigest()} instead of {file.sha256 or file.etag}")
+    if hasher.hexdigest() != file.digest.hexadecimal:
+        raise WrongContent(f"has {Digest(file.digest.algorithm, hasher.hexdigest())} instead of {file.digest}")
 
 
 def in_parallel(function: Callable[[Item], Answer], items: Iterable[Item], workers: int) -> Iterator[Answer]:

@@ -1,4 +1,4 @@
-"""SHA-256 beside ETags, uploads that can be taken up again, what each account stores, names in the order of bytes."""
+"""Digests beside ETags, uploads that can be taken up again, what each account stores, names in the order of bytes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ UPDATE accounts SET used_bytes = (
 def upgrade() -> None:
     op.execute("ALTER TABLE files RENAME COLUMN md5 TO etag")  # in place: there may be millions of rows
     op.add_column("files", sa.Column("sha256", sa.String(64)))
+    op.add_column("files", sa.Column("xxh128", sa.String(32)))
     op.add_column("accounts", sa.Column("used_bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("accounts", sa.Column("quota_bytes", sa.BigInteger))
     op.execute(_USED)
@@ -49,5 +50,6 @@ def downgrade() -> None:
     op.drop_table("uploads")
     op.drop_column("accounts", "quota_bytes")
     op.drop_column("accounts", "used_bytes")
+    op.drop_column("files", "xxh128")
     op.drop_column("files", "sha256")
     op.execute("ALTER TABLE files RENAME COLUMN etag TO md5")
