@@ -1,15 +1,22 @@
 """Zip and tar archives, packed and unpacked without trusting them."""
+import gzip
 import os
 import shutil
-import tarfile
+import struct
 import zipfile
+import zlib
+
+from . import tar_files
+from ._compat import native
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import IO, Any  # noqa: F401
+    from typing import IO  # noqa: F401
 
 MAX_UNPACKED = 20 * 1024 * 1024 * 1024
 MAX_RATIO = 1100  # beyond what deflate reaches on real data
+MAX_TAR = 256 * 1024 * 1024  # it's in memory
+_MAX_MEMBERS = 100000
 _COPY = 1024 * 1024
 
 
@@ -52,24 +59,28 @@ def unpack(archive, directory):
 
 def unpack_tar(fileobj, directory):
     # type: (IO[bytes], str) -> None
-    """Unpack a gzipped tar, files and directories only, into `directory`. Raises ValueError as `unpack` does."""
-    total = 0
-    with tarfile.open(fileobj=fileobj, mode="r:gz") as source:
-        for member in source:
-            target = safe_join(directory, member.name)
-            total += member.size
-            if total > MAX_UNPACKED:
-                raise ValueError("the archive unpacks to more than %d bytes" % MAX_UNPACKED)
-            if member.isdir():
-                _make(target)
-            elif member.isfile():
-                _make(os.path.dirname(target))
-                content = source.extractfile(member)  # type: Any  # None only for what is no file
-                with open(target, "wb") as output:
-                    shutil.copyfileobj(content, output, _COPY)
-                os.chmod(target, 0o755 if member.mode & 0o100 else 0o644)
-            else:
-                raise ValueError("the archive holds something that is neither file nor directory: %r" % member.name)
+    """Unpack a gzipped tar, files and directories only, into `directory`. Raises ValueError as `unpack` does, and for
+    an archive that is damaged; nothing is written then.
+    """
+    try:
+        with gzip.GzipFile(fileobj=fileobj, mode="rb") as source:
+            archive = source.read(MAX_TAR + 1)
+    except (EOFError, IOError, struct.error, zlib.error) as error:
+        raise ValueError("this is no gzipped archive, or it is damaged: %s" % error)
+    if len(archive) > MAX_TAR:
+        raise ValueError("the archive unpacks to more than %d bytes" % MAX_TAR)
+    found = [
+        (safe_join(directory, native(name)), content, tar_files.is_program(header))
+        for name, content, _, header in tar_files.members(archive, _MAX_MEMBERS)
+    ]
+    for target, content, is_program in found:
+        if content is None:
+            _make(target)
+            continue
+        _make(os.path.dirname(target))
+        with open(target, "wb") as output:
+            output.write(content)
+        os.chmod(target, 0o755 if is_program else 0o644)
 
 
 def safe_join(directory, name):

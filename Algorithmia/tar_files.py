@@ -1,4 +1,4 @@
-"""Regular files in tar archives that are wholly in memory, read without trust and written; client and platform alike.
+"""Plain files in tar archives that are wholly in memory, read without trust and written; client and platform alike.
 
 The standard library's reader is made for archives that one trusts: most versions of it go round in circles on a size
 below zero, and it follows sparse files and links. This one knows plain files, the names that POSIX and GNU tar write,
@@ -41,6 +41,17 @@ def read(archive, most):
     # type: (Union[bytes, bytearray], int) -> Iterator[Tuple[Text, memoryview, int]]
     """Name, content and time of change (in seconds) of each file in `archive`. Directories are passed over.
 
+    The rest is as in `members`.
+    """
+    for name, content, seconds, _ in members(archive, most):
+        if content is not None:
+            yield name, content, seconds
+
+
+def members(archive, most):
+    # type: (Union[bytes, bytearray], int) -> Iterator[Tuple[Text, Optional[memoryview], int, bytes]]
+    """Name, content (None of directories), time of change (in seconds) and header of each file and directory.
+
     most  files and directories that there may be
 
     Names are as they stand there, but for "./" in front: whoever takes them checks what they lead to. Raises
@@ -81,14 +92,21 @@ def read(archive, most):
         if kind == _DIRECTORY or name.endswith(u"/"):
             if size:
                 raise ArchiveError("the archive has a directory with content, %s" % _shown(name))
+            yield _HERE.sub(u"", name), None, 0, header
         elif kind == _FILE:
             mtime = extension.get("mtime", u"").partition(u".")[0]
             seconds = int(mtime) if _NUMBER.match(mtime) else _octal(header[136:148]) or 0
-            yield _HERE.sub(u"", name), content[start : start + size], seconds
+            yield _HERE.sub(u"", name), content[start : start + size], seconds, header
         else:
             what = _KINDS.get(kind, "something of kind %r" % native(kind.decode("latin-1")))
             raise ArchiveError("the archive holds %s, %s; only plain files are taken" % (what, _shown(name)))
         extension = {}
+
+
+def is_program(header):
+    # type: (bytes) -> bool
+    """Whether the owner of the file behind `header` may execute it."""
+    return bool((_octal(header[100:108]) or 0) & 0o100)
 
 
 def header(name, size, seconds):
