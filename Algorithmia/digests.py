@@ -171,6 +171,19 @@ def is_named(answer):
     return _HEADER in answer
 
 
+def wish_of_part():
+    # type: () -> Dict[str, str]
+    """The request header that asks for the digest of what comes, where that is a part of a file."""
+    return {"Want-Content-Digest": SHA256 + "=1" if xxhash is None else "%s=2, %s=1" % (XXH128, SHA256)}
+
+
+def is_damaged(answer, data):
+    # type: (Mapping[str, str], bytes) -> bool
+    """Whether `data`, the body of an answer with these headers, is known not to be what was sent."""
+    sent = told({_HEADER: answer.get("Content-Digest", "")})
+    return sent is not None and differ(sent, of_bytes(data, sent))
+
+
 def of_etag(etag):
     # type: (Optional[str]) -> Optional[str]
     """The digest that an ETag of hosted data is; None for any other ETag."""

@@ -269,18 +269,26 @@ class AlgorithmiaFileSystem(BulkMethods):
 
     def _read(self, path, start=None, end=None, etag=None):
         # type: (str, Optional[int], Optional[int], Optional[str]) -> Tuple[bytes, Optional[str]]
-        """Bytes from `start` (None: the last `end` of them) to `end`, and the ETag; of the version `etag` if given."""
+        """Bytes from `start` (None: the last `end` of them) to `end`, and the ETag; of the version `etag` if given.
+
+        Compared with the digest that the platform sends ahead; damaged ones are asked for once more.
+        """
         connector, inside = self._place(path)
-        headers = {"Range": "bytes=%s-%s" % ("" if start is None else start, "" if end is None else end - 1)}
+        headers = digests.wish_of_part()
+        headers["Range"] = "bytes=%s-%s" % ("" if start is None else start, "" if end is None else end - 1)
         if start is None:
             headers["Range"] = "bytes=-%d" % (end or 0)
         if etag:
             headers["If-Match"] = etag
         uri = data_uri(connector, inside)
-        with refusals():
-            response = self.client.request(
-                "GET", api_path(connector, inside), headers=headers, family=errors.DATA, subject=uri, also_ok=(412, 416)
-            )
+        options = {"headers": headers, "family": errors.DATA, "subject": uri, "also_ok": (412, 416)}  # type: Any
+        for is_last in (False, True):
+            with refusals():
+                response = self.client.request("GET", api_path(connector, inside), **options)
+            if not digests.is_damaged(response.headers, response.data):
+                break
+            if is_last:
+                raise OSError(errno.EIO, "%s was damaged on its way here" % uri)
         if response.headers.get("X-Data-Type") == "directory":
             raise IsADirectoryError(errno.EISDIR, "%s is a directory" % uri)
         if response.status == 416:

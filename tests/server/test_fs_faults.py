@@ -58,6 +58,25 @@ def test_damage_that_stays_is_reported(server: Server, collection: Any, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [len(CONTENT), 9 * MIB])
+def test_damage_of_parts_is_found_too(server: Server, collection: Any, size: int) -> None:
+    path = f"data/{collection.path}/f"
+    content = (CONTENT * (size // len(CONTENT) + 1))[:size]
+    with DamagingWay(server.address) as way:
+        fs = filesystem(way.address, server.key)
+        fs.pipe(path, content)
+        way.down = 1
+        assert fs.cat_file(path, 1000, size - 1000) == content[1000:-1000] and way.down == 0
+        with fs.open(path, block_size=size // 2) as source:
+            source.seek(size // 4)
+            way.down = 1
+            assert source.read(5000) == content[size // 4 :][:5000] and way.down == 0
+        way.down = 9
+        with pytest.raises(OSError, match="damaged") as raised:
+            fs.tail(path, 100)
+        assert raised.value.errno == errno.EIO and way.down == 7
+
+
 def write(fs: Any, path: str) -> None:
     with fs.open(path, "wb") as target:
         target.write(CONTENT)

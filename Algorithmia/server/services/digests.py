@@ -1,4 +1,5 @@
-"""Digests of contents, and the headers that name them (RFC 9530, ``Repr-Digest`` and ``Want-Repr-Digest``).
+"""Digests of contents, and the headers that name them: ``Repr-Digest`` and ``Want-Repr-Digest`` for the whole
+of a file, ``Content-Digest`` and ``Want-Content-Digest`` for a part of it that is sent (RFC 9530).
 
 They find damage on the way, at rest, and between clients and platform. SHA-256 and MD5 of what is small: the API has
 always shown the MD5 as ETag. Of large files XXH3 with 128 bits, which takes a tenth of the time, so that a transfer
@@ -22,6 +23,8 @@ from ..errors import BadRequest
 
 HEADER = "Repr-Digest"
 WANTED = "Want-Repr-Digest"
+PART_HEADER = "Content-Digest"
+PART_WANTED = "Want-Content-Digest"
 MD5, SHA256, XXH128 = "md5", "sha-256", "xxh128"
 # What large uploads are best announced by, as the value of `WANTED`.
 PREFERRED = f"{XXH128}=10, {SHA256}=5"
@@ -160,6 +163,6 @@ def parse(header: str | None) -> Digest | None:
 
 
 def wanted(header: str | None) -> str | None:
-    """The algorithm that a Want-Repr-Digest header prefers; None if it names none that there is."""
+    """The algorithm that a header such as Want-Repr-Digest prefers; None if it names none that there is."""
     wishes = {name: int(weight) for name, weight in _WISH.findall(header or "") if int(weight)}
     return max(wishes, key=wishes.__getitem__, default=None)
