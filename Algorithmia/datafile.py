@@ -57,7 +57,8 @@ else:
 
 class FileStat(_FileStat):
     """What a HEAD says of a file: size in bytes, MIME type, naive UTC datetime or None, ETag or None, and digest:
-    the SHA-256 of the content in hexadecimal, or its MD5, if the platform tells it."""
+    the SHA-256 of the content in hexadecimal, or its MD5, or of a large file ``xxh128:`` and its XXH3-128, if the
+    platform tells it."""
 
     __slots__ = ()
 

@@ -143,6 +143,12 @@ def algorithm(digest):
     return MD5 if len(digest) == _DIGITS[MD5] else SHA256
 
 
+def labelled(digest):
+    # type: (str) -> str
+    """``ALGORITHM:HEXADECIMAL``, for people."""
+    return "%s:%s" % (algorithm(digest), digest.rpartition(":")[2])
+
+
 def differ(digest, other):
     # type: (Optional[str], Optional[str]) -> bool
     """Whether these are known to be of different contents."""

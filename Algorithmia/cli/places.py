@@ -84,7 +84,7 @@ def _facts(client, place):
         row["size"], row["content_type"] = facts.size, facts.content_type
         row["last_modified"] = timestamp(facts.last_modified) if facts.last_modified else None
         row["etag"] = (facts.etag or "").strip('"') or None
-        row["digest"] = "%s:%s" % (digests.algorithm(facts.digest), facts.digest) if facts.digest else None
+        row["digest"] = digests.labelled(facts.digest) if facts.digest else None
         return row
     permissions = client.dir(place).get_permissions()
     if permissions is not None:

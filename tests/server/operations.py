@@ -79,6 +79,11 @@ def _digest_told(caller: Caller, folder: str) -> bool:
     return "repr-digest" in caller.head(f"{folder}/f").headers
 
 
+def _digest_of_part(caller: Caller, folder: str) -> bool:
+    _put(caller, f"{folder}/f")
+    return "content-digest" in caller.get(f"{folder}/f", Range="bytes=2-4", Want_Content_Digest="sha-256=1").headers
+
+
 def _copied(caller: Caller, folder: str) -> bool:
     _put(caller, f"{folder}/f")
     answer = caller.send("COPY", f"{folder}/f", headers={"Destination": _uri(f"{folder}/g")})
@@ -118,6 +123,7 @@ _PROBES: dict[str, Callable[[Caller, str], bool]] = {
     "`If-Match`, `If-None-Match` when reading": _if_matching,
     "`Repr-Digest` of an upload is checked": _digest_checked,
     "`Repr-Digest` of what is read is told": _digest_told,
+    "`Content-Digest` of ranges, where wanted": _digest_of_part,
     "`COPY`, to itself and to the others": _copied,
     "an upload that breaks off can be continued": _resumed,
     "many small files as one archive": _archives,
