@@ -109,7 +109,8 @@ class DataDirectory(RemoteObject):
         progress     called with the number of bytes just sent, by one thread at a time
         concurrency  files at once
 
-        The first error ends it, and is raised: what was stored by then stays.
+        The first error ends it, and is raised: what was stored by then stays. Links that lead nowhere are left out, and
+        named by an OSError when all else is stored.
         """
         from . import trees
 

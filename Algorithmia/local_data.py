@@ -2,6 +2,7 @@
 import io
 import os
 import shutil
+import stat
 
 from . import errors, temporary, transfer
 from ._compat import make_dirs, text_type, to_bytes
@@ -11,7 +12,7 @@ from .data import DataObject, DataObjectType
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
-    from typing import IO, Any, Dict, Iterator, Optional, Text, Tuple, Union  # noqa: F401
+    from typing import IO, Any, Dict, Iterator, List, Optional, Text, Tuple, Union  # noqa: F401
 
     from typing_extensions import Self  # noqa: F401
 
@@ -197,12 +198,23 @@ class LocalDataDirectory(DataObject):
 
     def upload(self, path, progress=None, concurrency=8):
         # type: (str, Progress, int) -> Self
-        """Copy the files in the directory `path`, or the one file at `path`, here, one after the other."""
+        """Copy the files in the directory `path`, or the one file at `path`, here, one after the other; see
+        `DataDirectory.upload`.
+        """
+        from .trees import check_complete
+
         self.create()
+        missed = []  # type: List[OSError]
         names = os.listdir(path) if os.path.isdir(path) else [""]
         for source in sorted(os.path.join(path, name) if name else path for name in names):
-            if os.path.isfile(source):
+            try:
+                mode = os.stat(source).st_mode
+            except OSError as error:
+                missed.append(error)
+                continue
+            if stat.S_ISREG(mode):
                 self.file(os.path.basename(source)).upload(source, progress)
+        check_complete(missed)
         return self
 
     def download(self, path, progress=None, concurrency=8):

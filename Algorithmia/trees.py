@@ -5,7 +5,7 @@ import threading
 from itertools import islice
 
 from . import errors, transfer
-from ._compat import make_dirs
+from ._compat import make_dirs, native
 from .local_files import is_file_name
 from .parallel import Crew
 from .small_files import Company, small
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     _Download = Tuple[Any, str]
 
 _BATCH = 1000
+_NAMED = 10  # files that one message names
 
 
 def upload(directory, path, progress, concurrency):
     # type: (DataDirectory, str, Progress, int) -> None
-    """Store the file at `path`, or the files in the directory at `path`, in `directory`, which is made if need be."""
+    """Store the file at `path`, or the files in the directory at `path`, in `directory`, which is made if need be.
+
+    Raises OSError at the end for links that lead nowhere.
+    """
     if not os.path.isdir(path):
         directory.file(os.path.basename(path)).upload(path, progress)
         return
@@ -45,7 +49,9 @@ def upload(directory, path, progress, concurrency):
         # type: (_Upload, Progress) -> object
         return job[0].upload(job[1], tell)
 
-    _in_parallel(_found(directory, path), company, describe, company.send, alone, progress, concurrency)
+    missed = []  # type: List[OSError]
+    _in_parallel(_found(directory, path, missed), company, describe, company.send, alone, progress, concurrency)
+    check_complete(missed)
 
 
 def download(directory, path, progress, concurrency):
@@ -72,6 +78,18 @@ def local_name(name):
     return name
 
 
+def check_complete(missed):
+    # type: (List[OSError]) -> None
+    """Raise the error of the file that was left out, or one that names all of them, if there are any."""
+    if len(missed) == 1:
+        raise missed[0]
+    if missed:
+        names = ", ".join(native(error.filename) for error in missed[:_NAMED])
+        more = " and %d more" % (len(missed) - _NAMED) if len(missed) > _NAMED else ""
+        reason = "%s; everything was stored but %s%s" % (missed[0].strerror, names, more)
+        raise OSError(missed[0].errno, reason)
+
+
 def _check_flat(directory, path):
     # type: (DataDirectory, str) -> None
     for name in sorted(os.listdir(path)):
@@ -95,16 +113,23 @@ def _make(directory):
     return collection
 
 
-def _found(directory, path):
-    # type: (Any, str) -> Iterator[_Upload]
-    """Target, path and size of the files below `path`; links to directories are not followed."""
+def _found(directory, path, missed):
+    # type: (Any, str, List[OSError]) -> Iterator[_Upload]
+    """Target, path and size of the files below `path`; links to directories are not followed.
+
+    Adds to `missed` what can't be looked at: a link that leads nowhere, or a file that has just gone.
+    """
     for name in sorted(os.listdir(path)):
         below = os.path.join(path, name)
-        facts = os.stat(below)
+        try:
+            facts = os.stat(below)
+        except OSError as error:
+            missed.append(error)
+            continue
         if stat.S_ISREG(facts.st_mode):
             yield directory.file(name), below, facts.st_size
         elif stat.S_ISDIR(facts.st_mode) and not os.path.islink(below):
-            for job in _found(directory.dir(name), below):
+            for job in _found(directory.dir(name), below, missed):
                 yield job
 
 

@@ -222,8 +222,9 @@ class Plan(object):
             try:
                 mode = os.stat(path).st_mode
             except OSError as error:  # a link that leads nowhere, or a file that has just gone
-                failed = failures.report(error, self._env)
-                self.status = self.status or failed
+                if self._chosen(above + name):
+                    failed = failures.report(error, self._env)
+                    self.status = self.status or failed
                 continue
             if stat.S_ISREG(mode):
                 if self._chosen(above + name):

@@ -40,12 +40,15 @@ def sync(args, env):
     wanted = source.files(chosen)
     if destination.is_remote:
         _check_folders(client, wanted, source, destination)
+    missed = [failures.report(error, env) for error in source.missed]
     present = destination.files(chosen) if destination.exists() else {}
+    for error in destination.missed:
+        env.note("algo sync: skipped %s" % failures.local_reason(error))
     options = Options(args.concurrency, checksum=args.checksum, dry_run=args.dry_run, tells_skipped=False)
     jobs = _jobs(source, destination, wanted, present, args.checksum)
     if not args.dry_run:
         destination.make({name.rpartition("/")[0] for name in wanted})
-    status = move(client, jobs, options, env)
+    status = move(client, jobs, options, env) or (missed + [exit_status.OK])[0]
     surplus = sorted(name for name in present if name not in wanted)
     if args.delete and surplus:
         if status:
@@ -60,12 +63,16 @@ def _side(client, path, env):
 
 
 class LocalSide(object):
-    """A directory of this machine."""
+    """A directory of this machine.
+
+    missed  why files can't be looked at that `files` has left out: links that lead nowhere, and such as have just gone
+    """
 
     is_remote = False
 
     def __init__(self, path, env):
         self.path = path
+        self.missed = []  # type: list
         self._env = env
 
     def exists(self):
@@ -89,7 +96,11 @@ class LocalSide(object):
                 path = os.path.relpath(place, self.path).replace(os.sep, "/")
                 if not chosen(path):
                     continue
-                facts = os.stat(place)
+                try:
+                    facts = os.stat(place)
+                except OSError as error:
+                    self.missed.append(error)
+                    continue
                 if stat.S_ISREG(facts.st_mode):
                     found[path] = Entry(place, facts.st_size, facts.st_mtime)
                 else:
@@ -114,6 +125,7 @@ class RemoteSide(object):
     """A collection of hosted data, or a directory of a connector."""
 
     is_remote = True
+    missed = ()
 
     def __init__(self, client, path):
         connector, inside = uri.parse_data_uri(path)

@@ -158,6 +158,8 @@ def test_links_in_a_directory(algo, collection, here):
     ran = algo("cp", "-r", tree, collection.uri)
     assert ran.status and "b: no such file" in ran.stderr and "c: a link to a directory" in ran.stderr, ran
     assert sorted(item.getName() for item in collection.list()) == ["a", "d", "e"]
+    ran = algo("cp", "-r", "--exclude", "b", tree, collection.uri)
+    assert ran.status == 0 and "no such file" not in ran.stderr, ran
 
 
 def test_a_full_disk_names_the_file(cli, profile, tmpdir, monkeypatch):

@@ -102,6 +102,21 @@ def test_nothing_is_deleted_when_something_failed(sync, collection, here):
     assert ran.status == 1 and "nothing was deleted" in ran.stderr and names(collection) == ["a", "b", "old"]
 
 
+def test_links_that_lead_nowhere(sync, collection, here):
+    here.join("0").mksymlinkto("nowhere")
+    collection.file("0").put("what the link meant")
+    ran = sync("here", collection.uri, "--delete")
+    assert ran.status and "0: no such file" in ran.stderr and "nothing was deleted" in ran.stderr, ran
+    assert ran.text.endswith("Finished uploading 2 file(s)\n") and names(collection) == ["0", "a", "b"]
+    assert sync("here", collection.uri, "--exclude", "0").status == 0
+
+    collection.file("0").delete()
+    here.join("b").remove()
+    ran = sync(collection.uri, "here")
+    assert ran.status == 0 and "skipped here/0: no such file" in ran.stderr, ran
+    assert here.join("b").read() == "b" and here.join("0").check(link=1)
+
+
 def test_a_source_that_is_missing_deletes_nothing(sync, client, collection, tmpdir):
     collection.file("f").put("x")
     tmpdir.mkdir("full").join("f").write("x")

@@ -1,4 +1,5 @@
 """Files and whole directories up and down by the SDK's own verbs."""
+import errno
 import os
 import threading
 
@@ -90,6 +91,26 @@ def test_the_first_error_ends_it(collection, tree):
     assert len(list(collection.files())) < 20
     with pytest.raises((IOError, OSError)):
         collection.upload(str(tree.join("nothing")))
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="this is about links")
+def test_links_that_lead_nowhere_are_told_at_the_end(client, collection, tmpdir):
+    tree = tmpdir.mkdir("tree")
+    tree.join("0").mksymlinkto("nowhere")
+    tree.join("1").write("x")
+    copy = client.dir("file://" + str(tmpdir.join("copy")))
+    for directory in (collection, copy):
+        with pytest.raises(OSError) as caught:
+            directory.upload(str(tree))
+        assert caught.value.errno == errno.ENOENT and caught.value.filename == str(tree.join("0"))
+        assert [item.getName() for item in directory.files()] == ["1"]
+    tree.mkdir("2").join("3").mksymlinkto("nowhere")
+    tree.join("4").write("x")
+    with pytest.raises(OSError) as caught:
+        collection.upload(str(tree))
+    assert caught.value.errno == errno.ENOENT
+    assert str(tree.join("0")) in str(caught.value) and str(tree.join("2", "3")) in str(caught.value)
+    assert sorted(item.getName() for item in collection.files()) == ["1", "4"]
 
 
 def test_an_error_of_the_callback_ends_it(collection, tree):
