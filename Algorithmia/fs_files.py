@@ -5,12 +5,12 @@ Python 3 only, as fsspec is.
 import errno
 import io
 import sys
-import tempfile
 
 from fsspec.caching import BaseCache, register_cache
 from fsspec.spec import AbstractBufferedFile
 
 from . import digests, fs_errors
+from .streams import SpooledWriter
 
 TYPE_CHECKING = False  # as everywhere in the SDK
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from .fs import AlgorithmiaFileSystem  # noqa: F401
 
-_IN_MEMORY = 8 * 1024 * 1024
 _LINE = 8192
 
 
@@ -151,43 +150,17 @@ def _opened_again(fs, path, options, position):
     return reader
 
 
-class FileWriter(io.RawIOBase):
-    """Collects what is written, on disk beyond a few MiB, and stores it in one step: at close, or at `commit` when
-    `autocommit` is off. An exception in the ``with`` block, `discard`, or nobody closing it: nothing is stored."""
+class FileWriter(SpooledWriter):
+    """Collects what is written, and stores it in one step: at close, or at `commit` when `autocommit` is off. An
+    exception in the ``with`` block, `discard`, or nobody closing it: nothing is stored. (In a transaction it is closed,
+    and its end is still to come.)"""
 
     def __init__(self, fs, path, exclusive=False, autocommit=True):
         # type: (AlgorithmiaFileSystem, str, bool, bool) -> None
-        io.RawIOBase.__init__(self)
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # type: Any
-        self._abandoned = False
+        SpooledWriter.__init__(self)
         self._exclusive = exclusive
         self.fs, self.path, self.autocommit = fs, path, autocommit
         self.mode = "xb" if exclusive else "wb"
-
-    def writable(self):
-        # type: () -> bool
-        return True
-
-    def seekable(self):
-        # type: () -> bool
-        return True
-
-    def write(self, data):
-        # type: (Any) -> int
-        if self.closed:
-            raise ValueError("I/O operation on closed file")
-        view = memoryview(data)
-        self._spool.write(view)
-        return view.nbytes
-
-    def tell(self):
-        # type: () -> int
-        return self._spool.tell()
-
-    def seek(self, offset, whence=io.SEEK_SET):
-        # type: (int, int) -> int
-        self._spool.seek(offset, whence)
-        return self._spool.tell()
 
     def close(self):
         # type: () -> None
@@ -200,7 +173,7 @@ class FileWriter(io.RawIOBase):
             elif self.autocommit:
                 self.commit()
         finally:
-            io.RawIOBase.close(self)
+            SpooledWriter.close(self)
 
     def commit(self):
         # type: () -> None
@@ -219,18 +192,6 @@ class FileWriter(io.RawIOBase):
         """Throw away what was written."""
         self._abandoned = True
         self._spool.close()
-
-    def __exit__(self, exc_type, exc_value, traceback):
-        # type: (Any, Any, Any) -> None
-        self._abandoned = self._abandoned or exc_type is not None
-        self.close()
-
-    def __del__(self):
-        # type: () -> None
-        # A writer that nobody closed was not finished. In a transaction it's closed, and its end is still to come.
-        if not self.closed:
-            self._abandoned = True
-            self.close()
 
     def __reduce__(self):
         # type: () -> Any

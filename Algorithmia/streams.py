@@ -7,6 +7,7 @@ import re
 import tempfile
 
 from . import digests, errors
+from ._compat import PY2
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -172,15 +173,16 @@ class RemoteReader(io.RawIOBase):
         super(RemoteReader, self).close()
 
 
-class RemoteWriter(io.RawIOBase):
-    """A binary writer of one remote file: collects what is written (on disk beyond a few MiB) and stores it with one
-    request at close. Leaving a ``with`` block by an exception stores nothing."""
+class SpooledWriter(io.RawIOBase):
+    """Collects what is written, on disk beyond a few MiB, for its subclasses to store at close.
 
-    def __init__(self, data_file):
-        # type: (DataFile) -> None
-        super(RemoteWriter, self).__init__()
-        self._file = data_file
-        self.name = data_file.uri
+    Not if it is `_abandoned`: by an exception in the ``with`` block, or by nobody closing it. It was not finished then,
+    and storing half a file is worse than storing none.
+    """
+
+    def __init__(self):
+        # type: () -> None
+        super(SpooledWriter, self).__init__()
         self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)  # type: Any
         self._abandoned = False
 
@@ -196,9 +198,13 @@ class RemoteWriter(io.RawIOBase):
         # type: (Buffer) -> int
         if self.closed:
             raise ValueError("I/O operation on closed file")
-        data = memoryview(data).tobytes()
-        self._spool.write(data)
-        return len(data)
+        view = memoryview(data)
+        if PY2:
+            copy = view.tobytes()
+            self._spool.write(copy)
+            return len(copy)
+        self._spool.write(view)
+        return view.nbytes
 
     def tell(self):
         # type: () -> int
@@ -208,6 +214,27 @@ class RemoteWriter(io.RawIOBase):
         # type: (int, int) -> int
         self._spool.seek(offset, whence)
         return self._spool.tell()
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        # type: (Any, Any, Any) -> None
+        self._abandoned = self._abandoned or exc_type is not None
+        self.close()
+
+    def __del__(self):
+        # type: () -> None
+        if not self.closed:
+            self._abandoned = True
+            self.close()
+
+
+class RemoteWriter(SpooledWriter):
+    """A binary writer of one remote file: stores what was written with one request at close."""
+
+    def __init__(self, data_file):
+        # type: (DataFile) -> None
+        super(RemoteWriter, self).__init__()
+        self._file = data_file
+        self.name = data_file.uri
 
     def close(self):
         # type: () -> None
@@ -220,17 +247,6 @@ class RemoteWriter(io.RawIOBase):
         finally:
             self._spool.close()
             super(RemoteWriter, self).close()
-
-    def __exit__(self, exc_type, exc_value, traceback):
-        # type: (Any, Any, Any) -> None
-        self._abandoned = self._abandoned or exc_type is not None
-        self.close()
-
-    def __del__(self):
-        # type: () -> None
-        # A writer that nobody closed was not finished: storing half a file is worse than storing none.
-        self._abandoned = True
-        self.close()
 
 
 class TextWriter(io.TextIOWrapper):
