@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 
 import pytest
 from wire import WireServer, answer
@@ -155,6 +156,29 @@ def test_the_source_stays_until_the_copys_name_is_on_disk(cli, profile, tmpdir, 
         ran = cli("mv", "data://.my/c/f", tmpdir.join("f"))
     assert ran.status and tmpdir.join("f").read() == "content"
     assert "DELETE" not in {request.method for request in platform.requests}
+
+
+def test_several_are_moved_at_once_and_go_after_their_copies(cli, profile):
+    copying, both = [], threading.Event()
+
+    def serve(connection, request):
+        if request.method == "COPY":
+            copying.append(request.target)
+            if len(copying) == 2:
+                both.set()
+            connection.sendall(answer({}, "200 OK" if both.wait(60) else "500 Alone"))
+        elif request.method == "HEAD":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-Data-Type: file\r\n\r\n")
+        else:
+            connection.sendall(answer({"result": {"deleted": 1}}))
+
+    with WireServer(serve) as platform:
+        profile(platform.address)
+        ran = cli("mv", "data://.my/c/a", "data://.my/c/b", "data://.my/d/")
+    assert ran.status == 0, ran
+    for name in ("a", "b"):
+        done = [request.method for request in platform.requests if request.target.endswith("/c/" + name)]
+        assert done.index("COPY") < done.index("DELETE") and done.count("COPY") == 1
 
 
 @pytest.mark.parametrize("words", [("a",), ("a", "b"), ("-", "data://.my/c/f"), ("data://.my/c/f", "-"), ("a", "x://b")])
