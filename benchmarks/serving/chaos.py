@@ -25,7 +25,7 @@ from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import WORKER, health, wait_for_no_worker
-from .leftovers import Inventory, control_groups, gateways, processes_naming
+from .leftovers import Inventory, control_groups, described, gateways, processes_naming
 from .traffic import Answer, Caller, make_accounts, make_algorithms
 
 _ANSWER = "def apply(input):\n    return {name!r} + ' answers ' + input\n"
@@ -192,7 +192,9 @@ class _Chaos:
         deadline = time.monotonic() + 10
         while left := [pid for pid, began in family.items() if began and _began(pid) == began]:
             if time.monotonic() > deadline:
-                self._report.violations += [f"outlived a killed server: {_described(pid)}" for pid in left]
+                for pid in left:
+                    self._report.violations.append(f"outlived a killed server: {described(pid)}")
+                    self._report.violations += [f"below {pid}: {described(child)}" for child in memory.tree(pid)[1:]]
                 for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -261,16 +263,6 @@ def _judge(reference: str, text: str, answer: Answer, report: Report) -> None:
         report.counts["refused with 429"] += 1
     else:
         report.violations.append(f"{reference} of {text!r}: {answer.status} {str(answer.document)[:300]}")
-
-
-def _described(pid: int) -> str:
-    """What is known of a process: its parent and state, where in the kernel it waits, its command line."""
-    try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-        place = Path(f"/proc/{pid}/wchan").read_text()
-    except OSError:
-        return f"{pid}, gone by now"
-    return f"{pid} of {parent}, {state} in {place}: {memory.command_line(pid)[:200]}"
 
 
 def _began(pid: int) -> str:

@@ -77,3 +77,13 @@ def control_groups(servers: list[int]) -> list[str]:
         own = [name for name in below if name.startswith("algorithmia-") and not name.endswith("-server")]
         found += [os.path.join(path, name) for name in own if any(map(name.startswith, names))]
     return found
+
+
+def described(pid: int) -> str:
+    """What is known of a process: its parent and state, where in the kernel it waits, its command line."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        place = Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return f"{pid}, gone by now"
+    return f"{pid} of {parent}, {state} in {place}: {memory.command_line(pid)[:200]}"

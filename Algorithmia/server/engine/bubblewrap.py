@@ -27,6 +27,7 @@ from . import ownership
 from .cgroups import Groups
 from .process import Process, start
 from .sandbox import SETPRIV, Confinement, Limits, NoSandbox, is_unsafe, limited
+from .survivors import survivors
 from .watchdog import Watchdog
 
 log = logging.getLogger("algorithmia.engine")
@@ -97,6 +98,7 @@ class Bubblewrap:
             limits = replace(limits, processes=0)
         if self._is_root:
             user = self._builder if confinement.writable else next(self._workers)
+        mark = survivors.watch(() if self._groups is None else self._groups.prefixes)
         with contextlib.ExitStack() as stack:
 
             def give(content: bytes) -> int:
@@ -129,9 +131,14 @@ class Bubblewrap:
             for descriptor, path in ((users, "/etc/passwd"), (groups, "/etc/group")):
                 arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
             arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(confinement.directory)]
+            sign = -1
             if link is None and self._filter.program:
-                descriptors.append(give(self._filter.program))
-                arguments += ["--seccomp", str(descriptors[-1])]
+                # Once it has been started: without the filter that it was promised bubblewrap ends.
+                promised, sign = os.pipe()
+                stack.callback(os.close, promised)
+                stack.callback(os.close, sign)
+                descriptors.append(promised)
+                arguments += ["--seccomp", str(promised)]
             # Through a file, so that no variable's value is ever on a command line, nor in bwrap's own environment.
             unsafe = []  # for what comes after programs that run as root
             for name, value in confinement.environment.items():
@@ -142,7 +149,8 @@ class Bubblewrap:
             descriptors.append(give(b"".join(os.fsencode(argument) + b"\0" for argument in arguments)))
             inner = limited(self._become(user) + ((_ENV, *unsafe) if unsafe else ()) + command, limits)
             process = start(
-                (self.program, "--args", str(descriptors[-1]), "--", *inner),
+                # What it says of a variable changes nothing; its own words can be seen from outside.
+                (self.program, "--unsetenv", mark, "--args", str(descriptors[-1]), "--", *inner),
                 self._groups,
                 limits.memory,
                 confinement.limits.processes,
@@ -156,6 +164,9 @@ class Bubblewrap:
                 start_new_session=True,
             )
             with process.or_abandoned():
+                if sign >= 0:
+                    with contextlib.suppress(BrokenPipeError):
+                        os.write(sign, self._filter.program)
                 if link is not None:
                     process.attachment = network.PrivateNetwork(slirp, confinement.listening, process, link)
                     ours.pop_all()  # are its own from now on

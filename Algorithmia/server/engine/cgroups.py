@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .survivors import began
+
 log = logging.getLogger("algorithmia.engine")
 
 _SHELL = "/bin/sh"
@@ -132,7 +134,12 @@ class Groups:
     def __init__(self, directories: tuple[Path, ...], names: _Names) -> None:
         self._directories = directories
         self._names = names
-        self._prefix = f"algorithmia-{os.getpid()}-{_began(os.getpid())}-"
+        self._prefix = f"algorithmia-{os.getpid()}-{began(os.getpid())}-"
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the paths of its groups begin with; numbers follow."""
+        return tuple(str(directory / self._prefix) for directory in self._directories)
 
     def make(self, memory: int, processes: int) -> Group:
         """A new group that may use so many bytes and processes; 0 is no limit. Raises OSError."""
@@ -152,7 +159,7 @@ class Groups:
         for directory in self._directories:
             for path in directory.glob("algorithmia-*"):
                 found = _NAME.fullmatch(path.name)
-                if found and _began(int(found[1])) != int(found[2]):
+                if found and began(int(found[1])) != int(found[2]):
                     Group((path,), self._names).remove()
 
 
@@ -218,7 +225,7 @@ def _delegates(base: Path) -> bool:
             alone = [str(os.getpid()).encode()]
             if problem.errno != errno.EBUSY or is_again or _read(base / "cgroup.procs").split() != alone:
                 return False
-            leaf = base / f"algorithmia-{os.getpid()}-{_began(os.getpid())}-server"
+            leaf = base / f"algorithmia-{os.getpid()}-{began(os.getpid())}-server"
             try:
                 leaf.mkdir(exist_ok=True)
                 _write(leaf / "cgroup.procs", 0)
@@ -227,12 +234,6 @@ def _delegates(base: Path) -> bool:
         else:
             return True
     return False
-
-
-def _began(pid: int) -> int:
-    """When the process began, in the kernel's count, since ids are used again; 0 if it's gone."""
-    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
-    return int(fields[19]) if len(fields) > 19 else 0
 
 
 def _read(path: Path) -> bytes:

@@ -18,12 +18,15 @@ from typing import Protocol
 from . import cgroups, ownership
 from .cgroups import Groups
 from .process import Process, start
+from .survivors import survivors
 from .watchdog import Watchdog
 
 log = logging.getLogger("algorithmia.engine")
 
 _PRLIMIT = "/usr/bin/prlimit"
 SETPRIV = "/usr/bin/setpriv"
+# The process dies with the server from now on: unless the server was quicker.
+_DIES_WITH_US = ("--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
 # What the C library doesn't take from strangers in a privileged program.
 _UNSAFE = (
@@ -152,8 +155,10 @@ class Unconfined:
         stderr: int = subprocess.DEVNULL,
     ) -> Process:
         """See `Sandbox.start`."""
-        if os.access(SETPRIV, os.X_OK):  # the process dies with the server
-            command = (SETPRIV, "--pdeathsig", "KILL", "--", *command)
+        if os.access(SETPRIV, os.X_OK):
+            command = (SETPRIV, *_DIES_WITH_US, str(os.getpid()), *command)
+        if self._groups is not None:
+            survivors.watch(self._groups.prefixes)
         limits = confinement.limits
         scratch = 0 if confinement.writable else limits.scratch
         process = start(
