@@ -25,7 +25,7 @@ from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import WORKER, health, wait_for_no_worker
-from .leftovers import Inventory, control_groups, described, gateways, processes_naming
+from .leftovers import Inventory, control_groups, described, gateways, left_for_good, processes_naming
 from .traffic import Answer, Caller, make_accounts, make_algorithms
 
 _ANSWER = "def apply(input):\n    return {name!r} + ' answers ' + input\n"
@@ -81,13 +81,16 @@ def run(calls: int = 10000, seed: int | None = None, gateway_processes: int = 0)
             asyncio.run(chaos.traffic(calls, max(1, calls // _CALLS_PER_SERVER)))
             chaos.check_async_calls()
             wait_for_no_worker(server)
-            time.sleep(0.3)
-            report.violations += Inventory.of(server, temporary).compared_with(before)
-            report.violations += [f"process {pid} is an orphan" for pid in processes_naming(mark)]
-            report.violations += [f"control group left: {path}" for path in control_groups(chaos.servers)]
+            report.violations += left_for_good(lambda: Inventory.of(server, temporary).compared_with(before))
+            report.violations += left_for_good(lambda: [f"an orphan: {described(p)}" for p in processes_naming(mark)])
+            report.violations += left_for_good(
+                lambda: [f"control group left: {path}" for path in control_groups(chaos.servers)]
+            )
         finally:
             server.end()
-        report.violations += [f"process {pid} outlived the server" for pid in processes_naming(str(place))]
+        report.violations += left_for_good(
+            lambda: [f"outlived the server: {described(pid)}" for pid in processes_naming(str(place))]
+        )
     report.seconds = time.monotonic() - began
     return report
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from benchmarks.server import Server
 
 _DATABASE_CONNECTIONS = 64  # as many as there may be threads; SQLite keeps the descriptors of those that it closed
 _GATEWAY = "gateway.process"  # in the command lines of those processes
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Inventory:
         """Processes below the server's, its descriptors, files in its temporary and work directories."""
         processes = tuple(memory.command_line(pid)[:200] for pid in started_by(server))
         places = (temporary, server.state / "work", server.state / "blobs" / "staging")
-        files = tuple(str(path) for place in places if place.exists() for path in place.rglob("*"))
+        files = tuple(path for place in places for path in _files(place))
         return cls(processes, descriptors(server.pid), files)
 
     def compared_with(self, before: Inventory) -> list[str]:
@@ -42,6 +45,14 @@ class Inventory:
             found.append("descriptors left: " + ", ".join(f"{count} of {name}" for name, count in more.items()))
         found += [f"file left: {name}" for name in sorted(set(self.files) - set(before.files))]
         return found
+
+
+def left_for_good(look: Callable[[], list[str]]) -> list[str]:
+    """What `look` finds and goes on finding; what is only being removed is gone before long."""
+    deadline = time.monotonic() + _PATIENCE
+    while (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 def gateways(server: Server) -> list[int]:
@@ -61,6 +72,11 @@ def descriptors(pid: int) -> Counter[str]:
         with contextlib.suppress(OSError):
             found[os.readlink(entry).partition("[")[0]] += 1
     return found
+
+
+def _files(place: Path) -> list[str]:
+    """All that is below `place`, which may be changing."""
+    return [os.path.join(path, name) for path, below, files in os.walk(place) for name in (*below, *files)]
 
 
 def processes_naming(text: str) -> list[int]:

@@ -16,7 +16,7 @@ from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import wait_for_no_worker
-from .leftovers import Inventory, processes_naming
+from .leftovers import Inventory, left_for_good, processes_naming
 from .traffic import Caller, make_accounts, make_algorithms
 
 _SOURCE = "def apply(input):\n    return {name!r} + ' answers ' + input\n"
@@ -47,15 +47,16 @@ def run(
             before = _at_rest(server, temporary)
             asyncio.run(_traffic(server, keys, references, calls_each, seconds, random.Random(seed), report))
             after = _at_rest(server, temporary)
-            report.violations += after.compared_with(before)
+            report.violations += left_for_good(lambda: Inventory.of(server, temporary).compared_with(before))
             report.counts["descriptors before"] = before.descriptors.total()
             report.counts["descriptors afterwards"] = after.descriptors.total()
             report.counts["processes afterwards"] = len(after.processes)
             report.counts["temporary files afterwards"] = len(after.files)
         finally:
             server.end()
-        left = processes_naming(str(place))
-        report.violations += [f"process {pid} outlived the server" for pid in left]
+        report.violations += left_for_good(
+            lambda: [f"process {pid} outlived the server" for pid in processes_naming(str(place))]
+        )
     report.seconds = time.monotonic() - began
     return report
 
