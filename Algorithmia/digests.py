@@ -18,6 +18,8 @@ try:
     import xxhash
 except ImportError:  # it comes with the extras `cli` and `server`
     xxhash = None  # type: ignore[assignment]
+if not hasattr(xxhash, "xxh3_128"):  # versions before 2
+    xxhash = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False  # typing is not in 2.7's standard library; checkers take this as true
 if TYPE_CHECKING:
@@ -74,9 +76,9 @@ def wish(digest=None):
     # type: (Any) -> Dict[str, str]
     """The request header that asks for a digest like that of the hash object `digest`, or for one that can be compared
     here; empty where any can."""
-    if xxhash is not None and (digest is None or isinstance(digest, Xxh128)):
-        return {}
-    return {WANTED: SHA256 + "=1"}
+    if isinstance(digest, Xxh128):
+        return {WANTED: XXH128 + "=1"}  # even of what turns out to be small
+    return {} if xxhash is not None and digest is None else {WANTED: SHA256 + "=1"}
 
 
 def hasher(size=None, like=None):

@@ -224,10 +224,9 @@ class _Upload(object):
     def _is_there(self):
         # type: () -> bool
         """Whether the file is what was sent: the upload was complete, and only the answer got lost."""
-        try:
-            return self._file.stat().digest == self._content.digest()
-        except errors.NotFoundError:
-            return False
+        digest = self._content.digest()
+        response = self._file._request("HEAD", headers=self._content.wish(), also_ok=(404,))
+        return response.status < 300 and digests.told(response.headers, digest) == digest
 
     def _cancel(self, error):
         # type: (errors.ApiError) -> None

@@ -91,6 +91,7 @@ def _store_stream(data_file, source, size, progress, content_type):
             whole = io.BytesIO(small)
             _store_whole(data_file, whole, len(small), progress, content_type, None, True, True)
         elif not _is_offered(data_file) or not _has_gone_in_parts(data_file, stream, content_type):
+            stream.hash_for("")  # what is small is told by SHA-256 only
             body = body_of(data_file.client, stream.rest, -1 if size is None else size)
             response = _put(data_file, body, size, None, content_type, retry=False)
             _compare(data_file, response, stream.digest())

@@ -5,6 +5,7 @@ import hashlib
 import io
 
 import pytest
+from damage import flipped
 
 import Algorithmia
 from Algorithmia import digests, errors, transfer
@@ -134,6 +135,61 @@ def test_an_upload_in_parts_is_compared_by_what_completes_it(item, wish, is_righ
     assert (answer.status == 200) is is_right and item.exists() is is_right
     if is_right:
         assert named(item)["sha-256"] == SHA256
+
+
+def test_streams_that_turn_out_to_be_small_are_found_again(item, knows_xxhash):
+    """Compared as large ones, before anybody knows; the answer that completes them gets lost."""
+    content = CONTENT[: 9 * 1024 * 1024]
+    client = item.client
+    request = client.request
+    lost = []
+
+    def losing(method, *arguments, **options):
+        response = request(method, *arguments, **options)
+        if options.get("headers", {}).get("Upload-Complete") == "?1" and not lost:
+            lost.append(response)
+            raise errors.UnreachableError("the connection broke")
+        return response
+
+    client.request = losing
+    item.put_stream(Once(content))
+    assert lost and item.getBytes() == content
+    assert named(item)["sha-256"] == hashlib.sha256(content).hexdigest()
+    assert digests.of_bytes(content, item.stat().digest) == item.stat().digest
+
+
+@pytest.mark.parametrize("size", [9 * 1024 * 1024, len(CONTENT)])
+def test_streams_are_compared_where_parts_are_refused(item, size, knows_xxhash):
+    """The answer to one PUT names what it can, whatever the parts would have been compared by."""
+    request = item.client.request
+    damaged = []
+
+    def on_a_bad_way(method, *arguments, **options):
+        if method == "PATCH":
+            raise errors.DataApiError("no such method", status=405)
+        if method == "PUT" and not damaged:
+            body = options["body"]
+            pieces = iter(body.read, b"") if hasattr(body, "read") else (piece.tobytes() for piece in body)
+            damaged.append(flipped(b"".join(pieces)))
+            options["body"] = damaged[0]
+        return request(method, *arguments, **options)
+
+    item.client.request = on_a_bad_way
+    with pytest.raises(errors.CorruptedTransferError):
+        item.put_stream(Once(CONTENT[:size]))
+    assert len(damaged[0]) == size and not item.exists()
+    item.put_stream(Once(CONTENT[:size]))
+    assert item.getBytes() == CONTENT[:size]
+
+
+def test_platforms_that_know_sha256_only_are_told_that(item, monkeypatch, knows_xxhash):
+    """As they were before they offered anything else."""
+    from Algorithmia import resumption
+
+    assert resumption.is_offered(item)
+    monkeypatch.setitem(resumption._offers[item.client], item.client.apiAddress, "")
+    item.put_stream(Once(CONTENT))
+    assert named(item)["sha-256"] == SHA256
 
 
 def test_a_digest_that_cannot_be_compared_here_is_none(knows_xxhash):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
@@ -70,11 +71,10 @@ class Verbs:
         identity, target, store = await self._resolved(request)
         if target.kind is Kind.FILE:
             try:
-                opened = await _blocking(store, store.open_file, identity, target)
+                opened = await _opened(request, store, identity, target)
             except IsDirectory as found:
                 target = found.directory
             else:
-                opened = await _digested(request, store, opened)
                 return file_response(opened, request.headers, threads=store.threads)
         if archives.is_wanted(request, target):
             return await archives.send(request, identity, target)
@@ -88,11 +88,10 @@ class Verbs:
         identity, target, store = await self._resolved(request)
         if target.kind is Kind.FILE:
             try:
-                opened = await _blocking(store, store.open_file, identity, target, False)
+                opened = await _opened(request, store, identity, target, False)
             except IsDirectory as found:
                 target = found.directory
             else:
-                opened = await _digested(request, store, opened)
                 return file_response(opened, request.headers, is_head=True)
         await _blocking(store, store.check_directory, identity, target)
         headers = {"X-Data-Type": "directory", **archives.offer(target)}
@@ -197,16 +196,28 @@ async def _blocking(store: DataStore, function: Callable[P, T], *arguments: P.ar
     return await anyio.to_thread.run_sync(lambda: function(*arguments, **options), limiter=store.threads)
 
 
-async def _digested(request: Request, store: DataStore, opened: OpenedFile) -> OpenedFile:
-    """`opened` with the digest that the request wants of the whole file, if that can be had."""
+async def _opened(
+    request: Request, store: DataStore, identity: Identity, target: Target, with_content: bool = True
+) -> OpenedFile:
+    """The file, with the digest that the request wants of the whole, if that can be had."""
     wish = digests.wanted(request.headers.get(digests.WANTED))
-    if wish != digests.SHA256 or not isinstance(opened, OpenFile) or "range" in request.headers:
-        return opened
-    try:
-        return await _blocking(store, platform_of(request).data.with_sha256, opened)
-    except BaseException:
-        opened.close()
-        raise
+    previous = ""
+    while True:
+        opened = await _blocking(store, store.open_file, identity, target, with_content)
+        if wish != digests.SHA256 or not isinstance(opened, OpenFile) or "range" in request.headers:
+            return opened
+        try:
+            file = await platform_of(request).data.late_digests.with_sha256(opened.file)
+            return replace(opened, file=file)
+        except FileNotFoundError:
+            # Replaced meanwhile: the row has a newer blob. Not so twice for one.
+            if opened.file.blob_id == previous:
+                return opened
+            previous = opened.file.blob_id
+            opened.close()
+        except BaseException:
+            opened.close()
+            raise
 
 
 async def list_hosted(request: Request) -> Response:

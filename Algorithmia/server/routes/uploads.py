@@ -116,8 +116,9 @@ async def patch(request: Request) -> Response:
         raise BadRequest("appending to an upload takes the headers Upload-Offset: NUMBER and Upload-Complete: ?0 or ?1")
     digest = _digest(request)
     length = _integer(request, "upload-length")
+    wanted = digest.algorithm if digest else _wanted(request)
     async with _turn(uploads, upload_id):
-        upload = await run_in_threadpool(uploads.resume, identity, upload_id, offset, length, _wanted(request))
+        upload = await run_in_threadpool(uploads.resume, identity, upload_id, offset, length, wanted)
         return await _continued(request, uploads, upload, complete, digest)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from ..errors import ApiProblem, BadRequest, Conflict
 from ..identity import Identity
 from ..settings import Settings
 from ..storage.base import BlobStore
-from . import acl, data_folders, data_listing, data_records, late_digests
+from . import acl, data_folders, data_listing, data_records
 from .data_access import Place, place_of, require_own, require_read, require_write
 from .data_batches import Batches
 from .data_paths import HOSTED, SESSION, Kind, Target
@@ -26,6 +26,7 @@ from .data_removal import Removal
 from .data_store import IsDirectory
 from .data_uploads import Stored, Stores, Upload, UploadRequest
 from .garbage import Garbage
+from .late_digests import LateDigests
 from .preconditions import UNCONDITIONAL, Conditions
 from .quotas import Quotas, Usage
 
@@ -86,6 +87,7 @@ class HostedData:
             lambda session_id: self.session_is_live(session_id),
         )
         self.batches = Batches(self._stores, settings.page_size)
+        self.late_digests = LateDigests(database, blobs)
 
     @property
     def stores(self) -> Stores:
@@ -130,10 +132,6 @@ class HostedData:
                 previous = file.blob_id
                 continue
             return self._opened(file, handle)
-
-    def with_sha256(self, opened: OpenFile) -> OpenFile:
-        """`opened` with its SHA-256, which may have to be computed now."""
-        return replace(opened, file=late_digests.with_sha256(self._database, self._blobs, opened.file))
 
     def list_directory(
         self, identity: Identity, target: Target, marker: str = "", with_acl: bool = False

@@ -96,6 +96,8 @@ class Hasher:
     def expect(self, announced: Digest | None) -> None:
         """Have `check` compare with `announced`, which was told only now."""
         self._announced = announced
+        if announced is not None:
+            self._asked.add(announced.algorithm)  # more may come before it's compared
 
     @property
     def etag(self) -> str:
@@ -110,8 +112,9 @@ class Hasher:
 
     @property
     def xxh128(self) -> str | None:
-        """In hexadecimal; None for small contents, which have the SHA-256."""
-        return None if self._size <= SMALL and SHA256 in self._others else str(self._large.hexdigest())
+        """In hexadecimal; None for small contents, which have the SHA-256, unless somebody compares them by this."""
+        is_small = self._size <= SMALL and SHA256 in self._others and XXH128 not in self._asked
+        return None if is_small else str(self._large.hexdigest())
 
     @property
     def digests(self) -> list[Digest]:
