@@ -88,6 +88,26 @@ def _commands(pids: list[int]) -> list[str]:
     return found
 
 
+def test_sandboxes_end_with_a_server_that_is_killed_at_any_moment_while_they_are_made() -> None:
+    program = sandbox_called("bubblewrap").program
+    marks = [f"600{os.getpid()}.{moment}" for moment in range(12)]
+    for moment, mark in enumerate(marks):
+        _run(
+            "import socket, threading\nfrom Algorithmia.server.engine.bubblewrap import Bubblewrap\n"
+            f"bubblewrap = Bubblewrap({program!r}, (), cgroups.find())\nbubblewrap.load_filter(False)\n"
+            "bubblewrap._filter.program\n"
+            f"threading.Timer({moment / 100}, os.kill, (os.getpid(), 9)).start()\n"
+            "listening = (9000, socket.socket.close) if bubblewrap.listens else None\n"
+            "confinement = Confinement(Path('/'), {}, Path('/'), network=False, listening=listening)\n"
+            "for _ in range(8):\n"
+            f"    bubblewrap.start(('/bin/sleep', '{mark}'), confinement)\n"
+            "time.sleep(60)"
+        )
+    # None began after the first look that finds none: each is made by another one that has the mark, too.
+    assert wait_until(lambda: not any(map(processes_with, marks)), _PATIENCE)
+    _sweep()
+
+
 @pytest.mark.skipif(not os.access(sandbox.SETPRIV, os.X_OK), reason="there is no setpriv")
 def test_without_a_sandbox_nothing_begins_after_the_servers_death(tmp_path: Path) -> None:
     mark = f"600{os.getpid()}.5"
