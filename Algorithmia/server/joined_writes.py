@@ -7,6 +7,7 @@ that many answers go to in a row is woken up once for them all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,12 +20,23 @@ class Turn:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
         self._waiting: list[JoinedWrites] = []
+        self._is_held = False
 
     def add(self, writes: JoinedWrites) -> None:
         """Have `writes` flushed."""
-        if not self._waiting:
+        if not (self._waiting or self._is_held):
             self._call_soon(self._flush)
         self._waiting.append(writes)
+
+    def during(self, work: Callable[[bytes], None], data: bytes) -> None:
+        """Have `work` done with `data`. What it writes leaves as soon as it has ended: for work that brings everything
+        there is to write, so that nothing would be gained by another turn."""
+        self._is_held = True
+        try:
+            work(data)
+        finally:
+            self._is_held = False
+            self._flush()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -35,16 +47,21 @@ class Turn:
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = WeakKeyDictionary()
 
 
+def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
+    """The one that `loop` has."""
+    turn = _turns.get(loop)
+    if turn is None:
+        turn = _turns[loop] = Turn(loop)
+    return turn
+
+
 class JoinedWrites:
     """A transport whose small writes of one turn of `loop` leave together."""
 
     __slots__ = ("_pending", "_transport", "_turn", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        turn = _turns.get(loop)
-        if turn is None:
-            turn = _turns[loop] = Turn(loop)
-        self._turn = turn
+        self._turn = turn_of(loop)
         self._transport = transport
         self._pending: list[bytes] = []
         self.is_closing = transport.is_closing  # asked of every answer

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..connections import BoundedConnection
+from ..joined_writes import turn_of
 from . import frames
 from .frames import ANSWER, BROKEN, CLOSED, CREDIT, GONE, LAST, PIECE, PIECE_SIZE, REQUEST, START, STOP, WINDOW
 
@@ -41,6 +42,8 @@ class Connection(BoundedConnection):
         self.app_state = {"connection": self}  # part of each request's scope
         self._number = 0  # of the request that was sent whole
         self._sent: Any = None  # what uvicorn has of it
+        self._is_reading = False
+        self._new: tuple[Any, Any] | None = None  # a request whose head is in what is being read
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -52,9 +55,20 @@ class Connection(BoundedConnection):
         if self.stream is not None:
             self.stream.leave()
 
+    def data_received(self, data: bytes) -> None:
+        self._is_reading = True
+        super().data_received(data)
+        self._is_reading = False
+        if self._new is not None:
+            (cycle, app), self._new = self._new, None
+            self._begin(cycle, app)
+
     # uvicorn has a head here, and begins with the request. (One that doesn't call this has the application do all.)
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self.loop.call_soon(self._begin, cycle, app)  # what came with the head has been read by then
+        if self._is_reading:
+            self._new = cycle, app  # what came with the head is read first
+        else:
+            self.loop.call_soon(self._begin, cycle, app)
 
     def _begin(self, cycle: Any, app: Any) -> None:
         if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected or len(cycle.body) > PIECE_SIZE:
@@ -129,6 +143,7 @@ class PlatformLink(frames.Channel):
         super().__init__()
         self._streams: dict[int, OnFrame] = {}
         self._number = 0
+        self._turn = turn_of(self._loop)
         self.stop: asyncio.Future[None] = self._loop.create_future()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -164,6 +179,9 @@ class PlatformLink(frames.Channel):
     def forget(self, number: int) -> None:
         """Nothing more is expected for request `number`."""
         self._streams.pop(number, None)
+
+    def data_received(self, data: bytes) -> None:
+        self._turn.during(super().data_received, data)  # answers to many connections
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
         if kind == STOP:
