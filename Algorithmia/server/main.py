@@ -192,7 +192,10 @@ async def _run(
                 except (OSError, GatewayStartError) as problem:
                     problems.append(str(problem))
                     self.should_exit = True
-            gc.freeze()  # what start-up has made stays: nobody need look for garbage in it while callers wait
+            # What start-up has made stays: nobody need look for garbage in it while callers wait. And what a few dozen
+            # calls in flight have in memory, which goes with them, is no reason to look for any.
+            gc.freeze()
+            gc.set_threshold(10_000, 20, 50)
             if not self.should_exit:
                 _announce(settings, public_address, local_address, first, runtime)
                 platform.take_up()
