@@ -28,7 +28,7 @@ def store(data_file, source, progress=None, content_type=None, size=None, digest
     # type: (DataFile, Readable, Progress, Optional[str], Optional[int], Optional[str], bool, Optional[str]) -> None
     """Store what can be read from `source`, a binary file object, as `data_file`.
 
-    digest   of the content, if it's known already
+    digest   of the content, if this platform has told it
     is_near  whether reading `source` twice costs little
     path     of the local file that `source` is, if it is one: an upload of it can be continued by a later process
 
@@ -116,8 +116,6 @@ def _store_whole(data_file, source, size, progress, content_type, digest, is_nea
     """Store it with one PUT."""
     body = bodies.Body(source, progress, size)
     start = body.tell() if rewindable else 0
-    if digest is not None and digests.algorithm(digest) == digests.XXH128:
-        digest = None  # who takes no upload in parts may not know it
     announced = digest
     if announced is None and is_near and rewindable and size <= ANNOUNCED:
         announced = _read_ahead(source, start, size)

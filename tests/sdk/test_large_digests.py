@@ -186,6 +186,24 @@ def test_streams_are_compared_where_parts_are_refused(item, size, knows_xxhash):
     assert item.getBytes() == CONTENT[:size]
 
 
+def test_what_the_platform_has_told_is_announced_to_it(item, knows_xxhash, monkeypatch):
+    """As copies by way of here are, to connectors, say, which tell nothing in the end."""
+    item.client.request("PUT", item.url, body=CONTENT)
+    monkeypatch.setattr(transfer, "_copied_there", lambda *_: False)
+    monkeypatch.setattr("Algorithmia.uploads._is_offered", lambda data_file: False)
+    request = item.client.request
+    announced = []
+
+    def noting(method, *arguments, **options):
+        if method == "PUT":
+            announced.append(digests.told(options["headers"]))
+        return request(method, *arguments, **options)
+
+    item.client.request = noting
+    transfer.copy_remote(item.client, item.uri, item.uri + "2")
+    assert announced == [item.stat().digest] and item.client.file(item.uri + "2").getBytes() == CONTENT
+
+
 def test_platforms_that_know_sha256_only_are_told_that(item, monkeypatch, knows_xxhash):
     """As they were before they offered anything else."""
     from Algorithmia import resumption
