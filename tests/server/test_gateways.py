@@ -316,15 +316,76 @@ def test_a_gateway_that_dies_takes_its_own_calls_along(start_server: Callable[..
     wait_until(lambda: first not in gateways_of(server) and len(gateways_of(server)) == 2)
     assert second in gateways_of(server)
     assert server.client().algo("demo/Hello").pipe("x").result == "Hello x"
-    survivors = [connection for connection in connections if not is_broken(connection)]
-    assert 0 < len(survivors) < len(connections)
-    wait_until(lambda: busy(server) == len(survivors))
+    wait_until(lambda: 0 < sum(not is_broken(connection) for connection in connections) == busy(server) < 6)
     assert "a gateway ended" in server.log()
     os.kill(second, signal.SIGKILL)
     wait_until(lambda: busy(server) == 0)
     assert all(is_broken(connection) for connection in connections)
     for connection in connections:
         connection.close()
+
+
+class Caller(threading.Thread):
+    """Calls over and over on one connection, and on another one when that breaks.
+
+    answers  how many calls were answered; each answer was that call's, or `wrong` has it
+    broken   how many connections were
+    """
+
+    def __init__(self, server: Server, number: int) -> None:
+        super().__init__()
+        self._address = server.address.rpartition("/")[2]
+        self._headers = {"Authorization": f"Simple {server.key}", "Content-Type": "text/plain"}
+        self._number = number
+        self.answers = self.broken = 0
+        self.wrong: list[Any] = []
+        self.is_enough = threading.Event()
+
+    def run(self) -> None:
+        """Until `is_enough`."""
+        connection = http.client.HTTPConnection(self._address, timeout=60)
+        while not self.is_enough.is_set():
+            name = f"{self._number}-{self.answers}"
+            try:
+                connection.request("POST", "/v1/algo/demo/Hello", name.encode(), self._headers)
+                response = connection.getresponse()
+                answer = json.load(response)
+            except (ConnectionError, http.client.HTTPException):
+                self.broken += 1
+                connection.close()
+                continue
+            except Exception as problem:
+                answer = {"problem": repr(problem)}
+            self.answers += 1
+            if answer.get("result") != f"Hello {name}":
+                self.wrong.append(answer)
+        connection.close()
+
+
+def test_a_gateway_that_dies_loses_no_answer_of_others(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    callers = [Caller(server, number) for number in range(6)]
+
+    def each_gets_more() -> None:
+        before = [caller.answers for caller in callers]
+        wait_until(lambda: all(caller.answers > had for caller, had in zip(callers, before, strict=True)))
+
+    for caller in callers:
+        caller.start()
+    try:
+        each_gets_more()
+        dead = gateways_of(server)[0]
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda: dead not in gateways_of(server) and len(gateways_of(server)) == 2)
+        each_gets_more()
+    finally:
+        for caller in callers:
+            caller.is_enough.set()
+        for caller in callers:
+            caller.join()
+    assert not [caller.wrong for caller in callers if caller.wrong]
+    untouched = [caller for caller in callers if not caller.broken]
+    assert 0 < len(untouched) < len(callers)
 
 
 def test_no_gateway_outlives_the_platform(start_server: Callable[..., Server]) -> None:
