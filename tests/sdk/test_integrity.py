@@ -148,7 +148,7 @@ def test_large_files_have_no_md5(collection, tmpdir):
 
 
 @pytest.mark.parametrize("header,status", [("md5=:AAAA:", 400), ("md5=:%%:", 400), ("sha-256=:AAAA:", 400),
-                                           ("sha-512=:AAAA:", 200),
+                                           ("sha-512=:AAAA:", 200), ("sha-256=:\xe9:", 400),
                                            ("unixsum=1, md5=:gnzLDuqKcGxMNKFokfhOew==:", 200),
                                            ("md5=:gnzLDuqKcGxMNKFokfhOeW==:", 400)])
 def test_announcements(collection, header, status):

@@ -35,6 +35,8 @@ SMALL_FILE = 256 * 1024
 _COLLECTION_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,29}")
 # How many requests may wait for blobs that are elsewhere.
 _REMOTE_THREADS = 64
+# Parts that are hashed at a time before they are sent: the platform's own threads are for everybody.
+_HASHING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ class OpenFile:
 class HostedData:
     """The data API. Every method blocks, and may be called from any thread.
 
-    removal  of many files at once, and of those whose time is up
-    quotas   what accounts may store
+    removal       of many files at once, and of those whose time is up
+    quotas        what accounts may store
+    late_digests  for who can compare nothing else
+    hashing       bounds the threads that hash parts of files before they are sent
     """
 
     def __init__(self, database: Database, blobs: BlobStore, settings: Settings) -> None:
@@ -88,6 +92,7 @@ class HostedData:
         )
         self.batches = Batches(self._stores, settings.page_size)
         self.late_digests = LateDigests(database, blobs)
+        self.hashing = CapacityLimiter(_HASHING)
 
     @property
     def stores(self) -> Stores:

@@ -10,7 +10,6 @@ contents that have the same one on purpose: whoever needs that asks for the SHA-
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable
@@ -155,7 +154,7 @@ def parse(header: str | None) -> Digest | None:
         if algorithm in found:
             try:
                 digest = base64.b64decode(found[algorithm], validate=True)
-            except binascii.Error:
+            except ValueError:
                 digest = b""
             if len(digest) != size:
                 raise BadRequest(
