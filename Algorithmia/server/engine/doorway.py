@@ -98,8 +98,6 @@ class Doorway:
         self._stop_listening()
         if self._theirs is not None:
             self._theirs.close()
-        if self._adopting is not None:
-            self._adopting.cancel()
         if self._adopted is not None:
             self._adopted.close()
             self._adopted = None
@@ -135,10 +133,15 @@ class Doorway:
             self._adopting = self._loop.create_task(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
+        """Not to be cancelled: who has the socket then, and closes it, would depend on how far this has come."""
         listener.setblocking(False)
         try:
-            self._adopted = await self._adopt(listener)
+            adopted = await self._adopt(listener)
         except BaseException:
             with contextlib.suppress(OSError):
                 listener.close()
             raise
+        if self._is_closed:
+            adopted.close()
+        else:
+            self._adopted = adopted
