@@ -25,7 +25,7 @@ from benchmarks.report import Report
 from benchmarks.server import Server
 
 from .footprint import WORKER, health, wait_for_no_worker
-from .leftovers import Inventory, control_groups, described, gateways, left_for_good, processes_naming
+from .leftovers import Inventory, control_groups, described, gateways, left_for_good, processes_naming, sockets
 from .traffic import Answer, Caller, make_accounts, make_algorithms
 
 _ANSWER = "def apply(input):\n    return {name!r} + ' answers ' + input\n"
@@ -82,6 +82,8 @@ def run(calls: int = 10000, seed: int | None = None, gateway_processes: int = 0)
             chaos.check_async_calls()
             wait_for_no_worker(server)
             report.violations += left_for_good(lambda: Inventory.of(server, temporary).compared_with(before))
+            if report.violations:
+                report.remarks += sockets(server.pid)
             report.violations += left_for_good(lambda: [f"an orphan: {described(p)}" for p in processes_naming(mark)])
             report.violations += left_for_good(
                 lambda: [f"control group left: {path}" for path in control_groups(chaos.servers)]

@@ -74,6 +74,22 @@ def descriptors(pid: int) -> Counter[str]:
     return found
 
 
+def sockets(pid: int) -> list[str]:
+    """The IPv4 and UNIX sockets of the process `pid`, as the kernel's tables have them, but for those of workers' own
+    networks: of these nothing but their number."""
+    known: dict[str, str] = {}
+    for kind, column in (("tcp", 9), ("unix", 6)):
+        for line in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]:
+            known[line.split()[column]] = f"{kind} {line.strip()}"
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            name, _, number = os.readlink(entry).rstrip("]").partition("[")
+            if name == "socket:":
+                found.append(f"socket {entry.name}: {known.get(number, 'in another network')}")
+    return found
+
+
 def _files(place: Path) -> list[str]:
     """All that is below `place`, which may be changing."""
     return [os.path.join(path, name) for path, below, files in os.walk(place) for name in (*below, *files)]
