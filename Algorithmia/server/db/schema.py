@@ -85,7 +85,8 @@ files = sa.Table(
     sa.Column("modified_at", sa.BigInteger, nullable=False),
     # of small files, and of large ones for whom somebody wanted it
     sa.Column("sha256", sa.String(64)),
-    # of large files; neither is known of what older versions stored, whose ETag is an MD5 whatever the size
+    # of large files, and of small ones that were compared by it; neither is known of what older versions stored, whose
+    # ETag is an MD5 whatever the size
     sa.Column("xxh128", sa.String(32)),
     sa.UniqueConstraint("collection_id", "name"),
 )
