@@ -25,8 +25,9 @@ log = logging.getLogger("algorithmia.engine")
 
 _PRLIMIT = "/usr/bin/prlimit"
 SETPRIV = "/usr/bin/setpriv"
-# The process dies with the server from now on: unless the server was quicker.
-_DIES_WITH_US = ("--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+# The process dies with the server from now on: unless the server was quicker. What shells add to variables is left out.
+_IF_CHILD = '[ "$PPID" = "$0" ] && exec /usr/bin/env -u PWD -u OLDPWD -u SHLVL -u _ "$@"'
+_DIES_WITH_US = ("--pdeathsig", "KILL", "--", "/bin/sh", "-c", _IF_CHILD)
 
 # What the C library doesn't take from strangers in a privileged program.
 _UNSAFE = (
