@@ -22,7 +22,7 @@ log = logging.getLogger("algorithmia.gateway")
 _ROOT = str(Path(__file__).resolve().parents[3])
 # This very package, whatever else is installed. What lies beside it never comes before the standard library.
 # A process group of its own, since signals from a terminal are meant for the platform, but no session: Linux shares
-# processors out by sessions (autogroup), and a call took a tenth more of their time.
+# processors out by sessions (autogroup): beside other programs, gateways with their own got fewer calls done.
 _PROGRAM = """
 import os, sys
 os.setpgid(0, 0)
