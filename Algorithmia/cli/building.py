@@ -1,7 +1,7 @@
 """What `algo run` shows while the platform builds an algorithm before it can run it: a bundled one, on its first call.
 
-A side-look with a connection of its own, a moment after the call began. Whatever goes wrong with it is nobody's
-business: the call tells how things are.
+A side-look with a connection of its own, a moment after the call began, and again later for as long as nothing was ever
+built. Whatever goes wrong with it is nobody's business: the call tells how things are.
 """
 import threading
 
@@ -18,7 +18,7 @@ class BuildWatch(object):
     def __init__(self, found, args, env):
         self._path, self._profile, self._env = "%s/%s" % (found.username, found.algoname), args.profile, env
         self._lock = threading.Lock()
-        self._is_over = False
+        self._over = threading.Event()
         self._has_line = False
         self._timer = threading.Timer(PATIENCE, self._look)
         self._timer.daemon = True  # the answer is not kept waiting for it
@@ -32,21 +32,29 @@ class BuildWatch(object):
     def __exit__(self, *exc_info):
         self._timer.cancel()
         with self._lock:
-            self._is_over = True
+            self._over.set()
             if self._has_line:
                 self._write(b"\r\x1b[K")
 
     def _look(self):
         # type: () -> None
+        pause = PATIENCE
         try:
-            self._follow(Client(profile=self._profile, retries=0).algo(self._path))
+            found = Client(profile=self._profile, retries=0).algo(self._path)
+            while not self._follow(found):  # a busy platform begins late
+                pause *= 2
+                if self._over.wait(pause):
+                    return
         except Exception:  # noqa: S110
             pass
 
     def _follow(self, found):
+        """Show the build that runs, to its end; whether there is, or was, any."""
         builds = found.get_builds(1)["results"]
-        if not builds or builds[0]["status"] != IN_PROGRESS:
-            return
+        if not builds:
+            return False
+        if builds[0]["status"] != IN_PROGRESS:
+            return True
         self._show("Building %s (first use) ..." % self._path)
         rest = b""
         for chunk in found.stream_build_logs(builds[0]["build_id"]):
@@ -54,14 +62,15 @@ class BuildWatch(object):
             rest = lines.pop()
             for line in lines:
                 self._show("Building %s: %s" % (self._path, decode(line).strip()) if line.strip() else "")
-            if self._is_over:
-                return
+            if self._over.is_set():
+                break
+        return True
 
     def _show(self, text):
         # type: (str) -> None
         """One line in place of the last on a terminal, else one line after the other."""
         with self._lock:
-            if self._is_over or not text:
+            if self._over.is_set() or not text:
                 return
             if not self._env.stderr_isatty:
                 self._env.complain(text)
