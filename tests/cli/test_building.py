@@ -13,10 +13,14 @@ LOG = b"Installing 3 packages\nLoading \x1b[2J once\n"
 
 
 class Platform(object):
-    """A platform whose call ends once it is `released`."""
+    """A platform whose call ends once it is `released`.
 
-    def __init__(self, builds):
+    late  how often it is asked before there are `builds`
+    """
+
+    def __init__(self, builds, late=0):
         self.builds = builds
+        self.late = late
         self.released = threading.Event()
 
     def __call__(self, connection, request):
@@ -25,6 +29,9 @@ class Platform(object):
             connection.sendall(answer(RESULT))
         elif request.path.endswith("/logs"):
             connection.sendall(answer(body=LOG, headers=["Content-Type: text/plain"]))
+        elif self.late:
+            self.late -= 1
+            connection.sendall(answer({"results": []}))
         elif self.builds is None:
             connection.shutdown(socket.SHUT_RDWR)
         else:
@@ -75,12 +82,36 @@ def test_on_a_terminal_one_line_is_written_over(run):
 
 @pytest.mark.parametrize(
     "builds",
-    [[], in_progress("succeeded"), answer({"error": {"message": "no"}}, status="403 Forbidden"),
+    [in_progress("succeeded"), answer({"error": {"message": "no"}}, status="403 Forbidden"),
      answer(body=b"<html>"), answer({}), None],
-    ids=["none", "ended", "refused", "garbage", "empty", "closed"],
+    ids=["ended", "refused", "garbage", "empty", "closed"],
 )  # fmt: skip
 def test_nothing_is_shown_otherwise(run, builds):
     ran = run(Platform(builds))
+    assert (ran.status, ran.out, ran.err) == (0, "topics\n", "")
+
+
+def test_a_build_that_begins_late_is_shown_too(run):
+    ran = run(Platform(in_progress(), late=2))
+    assert [path.partition("?")[0].rpartition("/")[2] for path in ran.paths] == ["builds"] * 3 + ["logs"]
+    assert ran.err.startswith("Building nlp/LDA (first use) ...")
+
+
+def test_what_is_never_built_is_asked_for_again(cli, profile, monkeypatch):
+    monkeypatch.setattr(building, "PATIENCE", 0.01)
+    platform = Platform([])
+    asked = []
+
+    def reply(connection, request):
+        if request.method == "GET":
+            asked.append(request)
+            if len(asked) == 3:
+                platform.released.set()
+        platform(connection, request)
+
+    with WireServer(reply) as wire:
+        profile(wire.address)
+        ran = cli("run", "nlp/LDA", "-d", "x")
     assert (ran.status, ran.out, ran.err) == (0, "topics\n", "")
 
 
