@@ -24,6 +24,7 @@ DEFAULT_CONCURRENCY = 8
 # A platform that is full refuses before it runs anything, so asking again is safe; this long in all.
 _PATIENCE = 300.0
 _LONGEST_PAUSE = 10.0
+_TICK = 0.2
 
 
 class BatchCalls(BatchBase):
@@ -142,7 +143,9 @@ class _Crew(object):
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads if wait else ():
-            thread.join()
+            while thread.is_alive():  # a signal's exception in `submit` can have taken a wake-up away
+                thread.join(_TICK)
+                self._jobs.put(None)
 
     def _work(self):
         # type: () -> None

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SIZE = 512 * 1024
 _COUNT = 4
+# A signal's exception in the middle of a queue's `put` can take the next wake-up away: so whoever waits for the thread
+# says so again.
+_TICK = 0.2
 
 
 class Buffers(object):
@@ -56,14 +59,15 @@ class Buffers(object):
         """Wait until all has been hashed."""
         done = threading.Event()
         self._work.put((lambda _: done.set(), None))
-        done.wait()
+        while not done.wait(_TICK):
+            self._work.put((lambda _: None, None))
 
     def close(self):
         # type: () -> None
         """End the thread; harmless twice."""
-        if self._thread.is_alive():
+        while self._thread.is_alive():
             self._work.put(None)
-            self._thread.join()
+            self._thread.join(_TICK)
 
     def _hash_all(self):
         # type: () -> None

@@ -36,6 +36,7 @@ _DIGITS = {XXH128: 32, SHA256: 64, MD5: 32}
 _ETAG = re.compile(r'"?([0-9a-f]{32})"?$')
 _PIECE = 1024 * 1024
 _LARGE = 4 * 1024 * 1024
+_TICK = 0.2
 
 
 def new(like=None):
@@ -119,9 +120,12 @@ class Background(object):
     def close(self):
         # type: () -> None
         """End the thread; harmless twice."""
-        if self._thread.is_alive():
-            self._pieces.put(None)
-            self._thread.join()
+        while self._thread.is_alive():  # a signal's exception in `update` can have taken the next wake-up away
+            try:
+                self._pieces.put(None, True, _TICK)
+            except queue.Full:
+                pass
+            self._thread.join(_TICK)
 
     def _work(self):
         # type: () -> None
