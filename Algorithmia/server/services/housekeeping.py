@@ -27,6 +27,7 @@ class Housekeeping:
         self._jobs = jobs
         self._stop = stop
         self._wanted = asyncio.Event()
+        self._is_ending = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -42,10 +43,11 @@ class Housekeeping:
                 self._loop.call_soon_threadsafe(self._wanted.set)
 
     async def close(self) -> None:
-        """End the sweep that runs, between two of its steps."""
+        """End the sweep that runs, between two of its steps, and wait for that."""
         self._stop()
+        self._is_ending = True  # cancelled, it would be given up while its thread goes on
+        self._wanted.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _run(self, pause: float) -> None:
@@ -54,8 +56,12 @@ class Housekeeping:
                 await asyncio.wait_for(self._wanted.wait(), pause)
             self._wanted.clear()
             for job in self._jobs:
+                if self._is_ending:
+                    return
                 try:
                     await run_in_threadpool(job)
                 except Exception:
                     log.exception("a part of the sweep failed; it is tried again at the next one")
+            if self._is_ending:
+                return
             pause = _PERIOD
