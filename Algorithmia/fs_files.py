@@ -10,7 +10,7 @@ from fsspec.caching import BaseCache, register_cache
 from fsspec.spec import AbstractBufferedFile
 
 from . import digests, fs_errors
-from .streams import SpooledWriter
+from .streams import AllOrNothing, SpooledWriter
 
 TYPE_CHECKING = False  # as everywhere in the SDK
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class FileWriter(SpooledWriter):
         return "FileWriter(%r)" % self.path
 
 
-class CompressedWriter(io.RawIOBase):
+class CompressedWriter(AllOrNothing):
     """Compresses into a `FileWriter`, which ends with it: stored as a whole, or not at all."""
 
     def __init__(self, plain, compress):
@@ -210,7 +210,6 @@ class CompressedWriter(io.RawIOBase):
         io.RawIOBase.__init__(self)
         self._plain = plain
         self._compressor = compress(plain, mode="w")
-        self._abandoned = False
 
     def writable(self):
         # type: () -> bool
@@ -231,17 +230,6 @@ class CompressedWriter(io.RawIOBase):
             self._plain.close()
         finally:
             io.RawIOBase.close(self)
-
-    def __exit__(self, exc_type, exc_value, traceback):
-        # type: (Any, Any, Any) -> None
-        self._abandoned = self._abandoned or exc_type is not None
-        self.close()
-
-    def __del__(self):
-        # type: () -> None
-        if not self.closed:
-            self._abandoned = True
-            self.close()
 
 
 # Contexts around our files that close them in an exception's wake as if nothing had happened.

@@ -173,18 +173,32 @@ class RemoteReader(io.RawIOBase):
         super(RemoteReader, self).close()
 
 
-class SpooledWriter(io.RawIOBase):
-    """Collects what is written, on disk beyond a few MiB, for its subclasses to store at close.
-
-    Not if it is `_abandoned`: by an exception in the ``with`` block, or by nobody closing it. It was not finished then,
-    and storing half a file is worse than storing none.
+class AllOrNothing(io.RawIOBase):
+    """A writer whose `close` is to store nothing if it is `_abandoned`: by an exception in the ``with`` block, or by
+    nobody closing it. It was not finished then, and storing half a file is worse than storing none.
     """
+
+    _abandoned = False
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        # type: (Any, Any, Any) -> None
+        self._abandoned = self._abandoned or exc_type is not None
+        self.close()
+
+    def __del__(self):
+        # type: () -> None
+        if not self.closed:
+            self._abandoned = True
+            self.close()
+
+
+class SpooledWriter(AllOrNothing):
+    """Collects what is written, on disk beyond a few MiB, for its subclasses to store at close."""
 
     def __init__(self):
         # type: () -> None
         super(SpooledWriter, self).__init__()
         self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)  # type: Any
-        self._abandoned = False
 
     def writable(self):
         # type: () -> bool
@@ -214,17 +228,6 @@ class SpooledWriter(io.RawIOBase):
         # type: (int, int) -> int
         self._spool.seek(offset, whence)
         return self._spool.tell()
-
-    def __exit__(self, exc_type, exc_value, traceback):
-        # type: (Any, Any, Any) -> None
-        self._abandoned = self._abandoned or exc_type is not None
-        self.close()
-
-    def __del__(self):
-        # type: () -> None
-        if not self.closed:
-            self._abandoned = True
-            self.close()
 
 
 class RemoteWriter(SpooledWriter):
