@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -77,6 +77,12 @@ class WholeAnswer:
         await send({"type": "http.response.body", "body": self.body})
 
 
+def shown_path(scope: Any) -> str:
+    """The path of a request, as the log shows it."""
+    path: bytes = scope.get("raw_path", b"")[:_MAX_PATH_SHOWN]
+    return path.decode("ascii", "replace")
+
+
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An ``application/json`` answer; `document` is anything msgspec encodes."""
     return Response(_encode_json(document), status, headers, media_type="application/json")
@@ -105,9 +111,24 @@ def error_response(problem: ApiProblem, request_id: str) -> Response:
     return json_response(error_document(problem, request_id), problem.status, headers)
 
 
+class Gate(Protocol):
+    """What answers wait for.
+
+    is_closed  whether what was changed isn't known everywhere yet
+    """
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    async def opened(self) -> None:
+        """Return once it is."""
+
+
 class Application:
     """One ASGI callable over a `Platform` and the routes of its services.
 
+    requests  the log of them
+    gate      holds answers up, if any are to be; but not those of shortcuts, which change nothing
     shortcut  given a scope, the function of scope and receive that answers it without further ado, or None
     """
 
@@ -117,7 +138,8 @@ class Application:
         self.platform = platform
         self._shortcut = shortcut or (lambda scope: None)
         self.routes = sorted(routes, key=lambda route: -len(route.prefix))
-        self._requests = RequestLog()
+        self.requests = RequestLog()
+        self.gate: Gate | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -138,7 +160,7 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.platform.close()
-        self._requests.flush()
+        self.requests.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
@@ -146,12 +168,16 @@ class Application:
         request_id = f"req-{new_uuid()}"
         scope["platform"] = self.platform
         scope["request_id"] = request_id
-        answer = self._shortcut(scope) or self._find_answer
+        shortcut = self._shortcut(scope)
+        gate = self.gate if shortcut is None else None
+        answer = shortcut or self._find_answer
         status = 0
 
         async def send_with_id(message: Any) -> None:
             nonlocal status
             if "status" in message:
+                if gate is not None and gate.is_closed:
+                    await gate.opened()
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode("ascii")))
             await send(message)
@@ -183,11 +209,11 @@ class Application:
             await error_response(problem, request_id)(scope, receive, send_with_id)
         finally:
             self.platform.activity.end(status)
-            self._requests.add(
+            self.requests.add(
                 {
                     "request_id": request_id,
                     "method": scope["method"],
-                    "path": scope.get("raw_path", b"")[:_MAX_PATH_SHOWN].decode("ascii", "replace"),
+                    "path": shown_path(scope),
                     "status": status,
                     "seconds": int((time.perf_counter() - began) * 1e6) / 1e6,
                     "account": scope.get("account", ""),

@@ -80,15 +80,17 @@ class Authenticator:
         session = self.sessions.find(digest)
         if session is None:
             return self._cache.get(digest) or await self._look_up(key, digest)
+        if session.ask is not None:
+            await session.ask()
         identity = session.present()
         if identity is None:
             raise NotAuthenticated("this session key is valid only while its algorithm runs a call")
         return identity
 
     def is_session(self, header: str) -> bool:
-        """Whether the Authorization `header` has the key of an algorithm that runs a call."""
+        """Whether the Authorization `header` has the key of an algorithm that runs a call, or may."""
         session = self.sessions.find(key_digest(_key_of(header)))
-        return session is not None and session.present() is not None
+        return session is not None and (session.ask is not None or session.present() is not None)
 
     async def _look_up(self, key: str, digest: str) -> Identity:
         generation = self._generation

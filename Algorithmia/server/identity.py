@@ -5,7 +5,7 @@ What is made for every call is a `msgspec.Struct`, which takes a fifth of the ti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -90,14 +90,16 @@ class SessionKey:
     """The key of one worker process. `text` is secret; `identity` is whom the worker works for, None between calls.
 
     look_first  called before `identity` is relied on: the worker may have gone on to its next call
+    ask         while others give the worker calls: finds out from them which one it runs
     """
 
-    __slots__ = ("identity", "look_first", "text")
+    __slots__ = ("ask", "identity", "look_first", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.identity: Identity | None = None
         self.look_first: Callable[[], None] | None = None
+        self.ask: Callable[[], Awaitable[None]] | None = None
 
     def present(self) -> Identity | None:
         """Whom the key acts for right now."""

@@ -228,10 +228,11 @@ async def _run(
         )
     )
     allow_many_connections()
-    if settings.gateways:
+    if platform.lent_calls is not None:
         from .gateway.supervisor import Gateways, GatewayStartError
 
-        gateways = Gateways(settings, listener, application, server.server_state.tasks)
+        tasks_of_requests = server.server_state.tasks
+        gateways = Gateways(settings, listener, application, tasks_of_requests, platform.lent_calls)
     tasks = []
     if inner is not None:
         inner_server = uvicorn.Server(uvicorn.Config(application, lifespan="off", **options))

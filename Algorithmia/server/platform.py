@@ -46,6 +46,7 @@ from .settings import Settings
 from .storage.locations import check, open_store, parse, remember
 
 if TYPE_CHECKING:
+    from .lent_calls import LentCalls
     from .routes.algo import KnownCalls
 
 
@@ -69,6 +70,12 @@ class Activity:
     def end(self, status: int) -> None:
         self.in_flight -= 1
         self.statuses[status // 100] += 1
+        self.last = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """So many requests have been answered well by others."""
+        self.total += count
+        self.statuses[2] += count
         self.last = time.monotonic()
 
     def idle_for(self) -> float:
@@ -106,6 +113,7 @@ class Platform:
         self.sandbox = sandbox or detect(settings.sandbox, hidden=[settings.home])
         pool = LocalPool(settings, address, self.authenticator.sessions, self.sandbox)
         self.engine: Engine = pool
+        self.lending = pool.lending
         self.call_errors = CallErrors(self.database)
         self.async_calls = AsyncCalls(self.database, self.call_errors)
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings, self.async_calls)
@@ -145,7 +153,9 @@ class Platform:
         self.stores = DataStores(self.data, ConnectorData(self.connectors, settings.page_size))
         self.invoker.first_use = FirstUse(self.algorithms.again, self.builds, settings)
         self.invoker.on_failure = self.call_errors.record
-        self.known_calls: KnownCalls | None = None  # of the application over this platform
+        # Of the application over this platform.
+        self.known_calls: KnownCalls | None = None
+        self.lent_calls: LentCalls | None = None
         # Done once no call runs any more, while everything is still there.
         self.on_drained: Callable[[], Awaitable[None]] | None = None
         self._has_rest = False  # of collections that were removed, and still have files
@@ -220,4 +230,9 @@ def create_application(platform: Platform) -> Application:
     modules = (algo, data, uploads, accounts, algorithms, environments, git, health, insights, metrics, scms, secrets)
     routes: list[Route] = [route for module in modules for route in module.ROUTES]
     platform.known_calls = algo.KnownCalls(platform)
-    return Application(platform, routes, platform.known_calls.shortcut)
+    application = Application(platform, routes, platform.known_calls.shortcut)
+    if platform.settings.gateways:
+        from .lent_calls import LentCalls
+
+        platform.lent_calls = application.gate = LentCalls(platform, application.requests)
+    return application

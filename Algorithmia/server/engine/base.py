@@ -110,6 +110,55 @@ class CallFailure(Exception):
         self.was_killed = was_killed
 
 
+class Borrower(Protocol):
+    """Another process that may be lent workers (a gateway): it gives them calls and takes their answers by itself, as
+    long as these are quick, and gives back what isn't."""
+
+    def offer(self, group: int) -> None:
+        """A worker of the group `group` may come in a moment: it is worth while to keep calls for it."""
+
+    def lend(self, loan: int, group: int, calls: int, number: int, descriptors: tuple[int, int]) -> None:
+        """Pass on a worker's socket, both its ends, for at most so many calls, the first of which is `number` + 1.
+
+        Raises OSError."""
+
+    def recall(self, loan: int) -> None:
+        """Have a worker given back at once."""
+
+
+@dataclass(slots=True)
+class Begun:
+    """A call that a borrower has begun and gives back. Whoever has it runs it on, or drops it (`LocalPool.drop`).
+
+    loan      number of the loan whose worker runs it
+    number    that of the call
+    seconds   how long it has been running
+    answer    what the worker has answered: kind, content type, seconds, body; None while it runs
+    """
+
+    borrower: Borrower
+    loan: int
+    number: int
+    seconds: float
+    answer: tuple[int, int, float, bytes] | None = None
+
+
+class Origin(Protocol):
+    """Where a call comes from, when that may be lent workers.
+
+    begun  the call runs already
+    """
+
+    @property
+    def borrower(self) -> Borrower: ...
+
+    @property
+    def begun(self) -> Begun | None: ...
+
+    def allow(self, group: int) -> None:
+        """Calls like this one may be given to workers of the group `group` that the borrower is lent."""
+
+
 class InvalidInput(Exception):
     """The input does not decode as the content type that the caller gave (answered with 400)."""
 
@@ -125,8 +174,11 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Make ready to take calls."""
 
-    async def call(self, call: Call) -> Result:
-        """Run `call`; raises CallFailure or InvalidInput. Cancelling the task ends the algorithm's work."""
+    async def call(self, call: Call, origin: Origin | None = None) -> Result:
+        """Run `call`; raises CallFailure or InvalidInput. Cancelling the task ends the algorithm's work.
+
+        origin  who may be lent workers for more of its kind
+        """
         ...
 
     async def warm(self, build: Build, session: Identity) -> str:

@@ -33,6 +33,7 @@ class FramesLink:
         self._loop = asyncio.get_running_loop()
         self._ours: socket.socket | None = None
         self._theirs: socket.socket | None = None
+        self._is_paused = False
         self._buffer = bytearray(protocol.MAX_PACKET)
 
     @property
@@ -53,6 +54,23 @@ class FramesLink:
         assert self._ours is not None
         self._loop.add_reader(self._ours, on_frames)
 
+    def pause(self) -> tuple[int, int]:
+        """Take nothing more, for somebody else does: the descriptors of both ends, for duplicates of them."""
+        assert self._ours is not None and self._theirs is not None
+        self._is_paused = True
+        self._loop.remove_reader(self._ours)
+        return self._ours.fileno(), self._theirs.fileno()
+
+    def resume(self, on_frames: Callable[[], None]) -> None:
+        """Undo `pause`."""
+        self._is_paused = False
+        if self._ours is not None:
+            self._loop.add_reader(self._ours, on_frames)
+
+    def adopt(self, ours: int, theirs: int) -> None:
+        """Use duplicates of the descriptors that another's `pause` gave; they are closed by `close`."""
+        self._ours, self._theirs = socket.socket(fileno=ours), socket.socket(fileno=theirs)
+
     def send(self, kind: int, content_type: str, number: int, body: bytes) -> None:
         """Send a frame. Raises OSError; BlockingIOError if the process has too many waiting."""
         assert self._ours is not None
@@ -61,7 +79,7 @@ class FramesLink:
     def receive(self) -> Frame | None:
         """The next frame, if one has come. Raises BrokenFrame: that nothing more comes is no end either, since the
         server holds the process's end as well."""
-        if self._ours is None:
+        if self._ours is None or self._is_paused:
             return None
         try:
             size, ancillary, flags, _ = self._ours.recvmsg_into([self._buffer], protocol.ANCILLARY)
@@ -100,7 +118,7 @@ class FramesLink:
 
     def take_back(self) -> Iterator[int]:
         """Numbers of the calls that the process has not taken, and won't."""
-        while self._theirs is not None:
+        while self._theirs is not None and not self._is_paused:
             try:
                 size, ancillary, _, _ = self._theirs.recvmsg_into(
                     [self._buffer], protocol.ANCILLARY, socket.MSG_DONTWAIT

@@ -6,7 +6,8 @@ import re
 
 import msgspec
 
-from .base import CallFailure, ContentType
+from . import protocol
+from .base import CallFailure, ContentType, InvalidInput, Result
 
 _MOST_SURROGATES = 100_000  # what is looked at must not take long
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -22,6 +23,35 @@ class _Failure(msgspec.Struct):
 
 
 _decode_failure = msgspec.json.Decoder(_Failure).decode
+
+
+class BrokenAnswer(CallFailure):
+    """The worker answered what no worker may answer: nothing it says can be relied on any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker process broke the protocol", "SystemError")
+
+
+def result_of(kind: int, content_type: int, seconds: float, body: bytes, stdout: str = "") -> Result:
+    """What a worker's answer to a call says.
+
+    kind, content_type  of the frame, see `protocol.py`
+
+    Raises InvalidInput and CallFailure if it says so; BrokenAnswer.
+    """
+    try:
+        if kind == protocol.DONE:
+            name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]
+            check(name, body)
+            return Result(name, body, seconds, stdout)
+        if kind == protocol.INVALID:
+            raise InvalidInput(body.decode("utf-8", "replace"))
+        raise failure_of(body, seconds, stdout)
+    except RecursionError:
+        message = "the result can't be passed on: it is nested too deeply"
+        raise CallFailure(message, "AlgorithmError", None, seconds, stdout) from None
+    except (msgspec.MsgspecError, IndexError, UnicodeDecodeError):
+        raise BrokenAnswer from None
 
 
 def check(content_type: ContentType, body: bytes) -> None:

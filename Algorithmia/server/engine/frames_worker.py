@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 
 from . import protocol
-from .base import Call, CallFailure, ContentType, InvalidInput, Result
+from .base import Call, CallFailure, InvalidInput, Result
 from .frames_link import BrokenFrame, FramesLink
-from .frames_results import check, failure_of, stacktrace_of
+from .frames_results import BrokenAnswer, failure_of, result_of, stacktrace_of
 from .launch import Launch
 from .output import DRAIN_READS
 from .worker import LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
@@ -81,6 +81,38 @@ class FramesWorker(Worker):
     def running_for(self) -> float:
         return self._loop.time() - self._began if self._sent else 0.0
 
+    # -- lending: somebody else sends it calls and takes its answers ------------------------------------------------
+
+    def lend(self) -> tuple[int, int, int]:
+        """Hand over the socket of a worker that runs nothing: both its ends, and the number of the latest call."""
+        ours, theirs = self._link.pause()
+        return ours, theirs, self._number
+
+    def come_back(self, number: int) -> None:
+        """The socket isn't used any more by whoever had it; `number` is that of the latest call."""
+        self._number = number
+        self._output.drop()
+
+    def resume(self) -> None:
+        """Take the process's answers again."""
+        self._link.resume(self._receive)
+
+    def adopt(self, call: Call, number: int, seconds: float) -> _Sent:
+        """The process works on `call` already, as number `number`, and has to end `seconds` from now; see `outcome`."""
+        sent = _Sent(number, call, self._loop.create_future(), self._loop.time() + seconds)
+        self._sent[number] = sent
+        self._next()
+        self._watch_time(sent.deadline)
+        return sent
+
+    async def outcome(self, sent: _Sent) -> Result:
+        """What `call` gives and raises, for one that has been sent."""
+        try:
+            return await sent.pending
+        except asyncio.CancelledError:
+            self._give_up(sent)
+            raise
+
     async def call(self, call: Call, seconds: float) -> Result:
         """See `Worker.call`."""
         if not self.is_alive:
@@ -101,11 +133,7 @@ class FramesWorker(Worker):
             self._watch(0)
         if self._timer is None or sent.deadline < self._timer.when():
             self._watch_time(sent.deadline)
-        try:
-            return await sent.pending
-        except asyncio.CancelledError:
-            self._give_up(sent)
-            raise
+        return await self.outcome(sent)
 
     # -- Worker -------------------------------------------------------------------------------------------------
 
@@ -329,20 +357,11 @@ class FramesWorker(Worker):
         if pending.done():
             return
         try:
-            if kind == protocol.DONE:
-                kind_name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]
-                check(kind_name, body)
-                pending.set_result(Result(kind_name, body, seconds, stdout))
-            elif kind == protocol.INVALID:
-                pending.set_exception(InvalidInput(body.decode("utf-8", "replace")))
-            else:
-                pending.set_exception(failure_of(body, seconds, stdout))
-        except RecursionError:
-            message = "the result can't be passed on: it is nested too deeply"
-            pending.set_exception(CallFailure(message, "AlgorithmError", None, seconds, stdout))
-        except (msgspec.MsgspecError, IndexError, UnicodeDecodeError):
-            pending.set_exception(CallFailure("the worker process broke the protocol", "SystemError"))
-            self._break()
+            pending.set_result(result_of(kind, content_type, seconds, body, stdout))
+        except (InvalidInput, CallFailure) as problem:
+            pending.set_exception(problem.with_traceback(None))
+            if isinstance(problem, BrokenAnswer):
+                self._break()
 
     def _on_loaded(self, kind: int, body: bytes) -> None:
         pending: asyncio.Future[Any] | None = self._pending

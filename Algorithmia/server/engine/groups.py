@@ -47,6 +47,11 @@ class Group:
         return not self.size and not self.waiting
 
     @property
+    def is_quick(self) -> bool:
+        """Whether its calls end before anything else could be woken up."""
+        return self._seen >= _SAMPLES and self._mean < _QUICK and self.build.runtime.concurrency == 1
+
+    @property
     def is_backing_off(self) -> bool:
         """Whether none may be started, since that has failed only just now."""
         return self.failures > 0 and asyncio.get_running_loop().time() < self.retry_at
@@ -106,13 +111,12 @@ class Group:
         """Whether `call` may be sent to the busy `worker`."""
         if worker.is_leaving or not worker.is_alive or worker.generation != self.generation or not worker.holders:
             return False
-        if worker.calls_left <= 0:
+        if worker.calls_left <= 0 or worker.is_reserved or worker.loan is not None:
             return False
         if self.build.runtime.concurrency > 1:
             return worker.holders < self.build.runtime.concurrency
         return (
-            self._seen >= _SAMPLES
-            and self._mean < _QUICK
+            self.is_quick
             and worker.takes_several
             and not worker.is_exclusive
             and worker.holders < min(_MOST_AHEAD, _HORIZON / max(self._mean, 1e-6))

@@ -53,6 +53,8 @@ class Growth:
         self._release = release
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_feeding = False
+        # Told that a group has to do without a process.
+        self.on_short: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -101,6 +103,8 @@ class Growth:
                 self._start_for(group)
             else:
                 self.room.wants(group)
+                if self.on_short is not None:
+                    self.on_short()
                 self.feed_soon()
                 return
 
@@ -122,6 +126,16 @@ class Growth:
         self._reserve(group)
         # The call that asked for it: while loading, the algorithm acts for that caller.
         session = group.waiting[min(group.starting, len(group.waiting)) - 1].call.session
+        self._begin(group, session)
+
+    def start_one_more(self, group: Group, session: Identity) -> None:
+        """Start a worker that no call waits for, if there is room and none is being started; it loads for `session`."""
+        is_crowded = self.room.is_full or len(self.processes) >= 2 * self.room.most
+        if not (self.is_closed or group.starting or group.is_backing_off or is_crowded):
+            self._reserve(group)
+            self._begin(group, session)
+
+    def _begin(self, group: Group, session: Identity) -> None:
         task = self._loop.create_task(self._serve_waiting(group, session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -18,10 +18,11 @@ from typing import Any
 
 from ..identity import Identity
 from ..settings import Settings
-from .base import Build, Call, CallFailure, Result
+from .base import Build, Call, CallFailure, Origin, Result
 from .doorway import Adopt
 from .groups import Group, Waiter, again
 from .growth import Growth
+from .lending import Lending
 from .room import TURN
 from .sandbox import Sandbox, Unconfined
 from .starting import Sessions, Starter
@@ -52,6 +53,10 @@ class LocalPool:
         self._groups: dict[tuple[str, str, str], Group] = {}
         self._growth = Growth(settings, self.starter, sessions, self._groups, self._release)
         self._room = self._growth.room
+        self.lending = Lending(
+            self._release, self._growth.start_one_more, lambda: not self._room.is_short, self._growth.limit
+        )
+        self._growth.on_short = self.lending.recall_all
         self._processes = self._growth.processes
         self._loop: asyncio.AbstractEventLoop
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -75,11 +80,15 @@ class LocalPool:
         await self._loop.run_in_executor(None, self.starter.clean)
         self._sweep()
 
-    async def call(self, call: Call) -> Result:
+    async def call(self, call: Call, origin: Origin | None = None) -> Result:
         """Run `call`; see `Engine.call`."""
+        if origin is not None and origin.begun is not None:
+            return await self.lending.go_on(call, origin.begun)
         loop = self._loop
         deadline = loop.time() + call.timeout
         group = self._group(call.build, call.session)
+        if origin is not None:
+            self.lending.consider(group, call, origin)
         while True:
             if self._growth.is_closed:
                 raise CallFailure("the platform is shutting down", "SystemError")
@@ -117,6 +126,7 @@ class LocalPool:
                 for worker in tuple(group.idle):
                     self._growth.forget(group, worker)
                     worker.retire()
+                self.lending.recall_of(group)
 
     def uses(self, build_id: str) -> bool:
         """Whether a call of that build runs or waits, or a worker of it is being started."""
@@ -127,6 +137,7 @@ class LocalPool:
     async def close(self) -> None:
         """End every worker."""
         self._growth.close()
+        self.lending.close()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for group in self._groups.values():
@@ -150,6 +161,7 @@ class LocalPool:
             "busy": sum(len(group.workers) - len(group.idle) for group in groups),
             "starting": sum(group.starting for group in groups),
             "waiting": sum(len(group.waiting) for group in groups),
+            "lent": len(self.lending),
             "sandbox": self._sandbox.name,
             "memory": self._sandbox.memory if self._settings.max_memory_bytes else "unlimited",
             "network": self._sandbox.network,
@@ -195,7 +207,8 @@ class LocalPool:
             group.waiting.appendleft(waiter)
         else:
             group.waiting.append(waiter)
-        if waiter.is_child or not group.size:
+        comes_back = self.lending.call_waits(group)
+        if (waiter.is_child and not comes_back) or not group.size:
             self._growth.grow(group)
         else:
             self._growth.grow_later(group, waiter)
@@ -227,6 +240,8 @@ class LocalPool:
             self._hand_more_over(group, worker)
         elif worker.is_leaving:
             self._let_go(group, worker)
+        elif worker.is_reserved and self.lending.hand_over(group, worker):
+            pass
         elif waiter is not None and (waiter.is_child or group.size <= self._growth.limit):
             self._hand_over(group, worker, waiter)
             self._hand_more_over(group, worker)
@@ -281,10 +296,13 @@ class LocalPool:
                     worker.is_leaving = True
                     if worker in group.idle:
                         self._let_go(group, worker)
+                    elif worker.loan is not None:
+                        worker.loan.recall()
             while group.idle and now - group.idle[0].idle_since >= limit:
                 worker = group.idle[0]
                 self._growth.forget(group, worker)
                 worker.retire()
             if group.is_unused and now >= group.retry_at:
                 del self._groups[key]
+                self.lending.forget(group)
         self._sweep_timer = loop.call_later(min(5.0, max(0.05, limit / 4)), self._sweep)

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..settings import MIB
 from . import memory
@@ -42,6 +42,18 @@ SLACK = 8 * 1024 * 1024
 
 # Of all workers: what they had is being removed.
 disposal = Disposal(4)
+
+
+class Loan(Protocol):
+    """Why somebody else has a worker.
+
+    settled  done once it is back, and the call that runs in it, if one does, is known here
+    """
+
+    settled: asyncio.Future[None]
+
+    def recall(self) -> None:
+        """Have it given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class Worker(ABC):
     """
 
     takes_several = False
+    is_reserved = False  # is to be lent as soon as nobody holds it
     is_exclusive = False  # runs a call whose output is wanted: nothing may be sent behind it
 
     def __init__(self, launch: Launch, on_end: Callable[[Worker], None]) -> None:
@@ -83,6 +96,7 @@ class Worker(ABC):
         self.calls_left = 0
         self.since = 0.0  # when its turn began: it had been idle, or has only just loaded
         self.is_leaving = False  # takes no more calls, and ends when those that it has are over
+        self.loan: Loan | None = None  # while somebody else gives it calls
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -314,6 +328,11 @@ class Worker(ABC):
 
     def _finish(self) -> None:
         if self._is_finished:
+            return
+        if self.loan is not None and not self.loan.settled.done():
+            # Only whoever has it knows which call has just failed.
+            self.loan.settled.add_done_callback(lambda _: self._loop.call_soon(self._finish))
+            self.loan.recall()
             return
         self._is_finished = True
         assert self._process is not None

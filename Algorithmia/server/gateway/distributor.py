@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 
+from .frames import CONNECTION
 from .streams import GatewayLink
 
 log = logging.getLogger("algorithmia.gateway")
@@ -84,7 +85,7 @@ class Distributor:
         """Give `connection` to the gateway with the fewest; else keep it, and try again a moment later."""
         for link in sorted(self._gateways, key=_connections):
             with contextlib.suppress(OSError):  # it has died, or takes no more for the moment
-                socket.send_fds(self._gateways[link], [b"\0"], [connection.fileno()])
+                socket.send_fds(self._gateways[link], [CONNECTION], [connection.fileno()])
                 link.connections += 1
                 connection.close()
                 return True

@@ -15,9 +15,29 @@ from functools import partial
 from typing import Any
 
 from ..connections import BoundedConnection
+from ..exchange import WHOLE
 from ..joined_writes import turn_of
+from ..services.call_documents import Answer
 from . import frames
-from .frames import ANSWER, BROKEN, CLOSED, CREDIT, GONE, LAST, PIECE, PIECE_SIZE, REQUEST, START, STOP, WINDOW
+from .borrowing import Asked, Borrowing
+from .frames import (
+    ANSWER,
+    BROKEN,
+    CLOSED,
+    CREDIT,
+    FORGET,
+    GONE,
+    KNOWN,
+    LAST,
+    OFFER,
+    PIECE,
+    PIECE_SIZE,
+    RECALL,
+    REQUEST,
+    START,
+    STOP,
+    WINDOW,
+)
 
 log = logging.getLogger("algorithmia.gateway")
 
@@ -41,6 +61,7 @@ class Connection(BoundedConnection):
         self._link: PlatformLink = self.app_state["link"]
         self.app_state = {"connection": self}  # part of each request's scope
         self._number = 0  # of the request that was sent whole
+        self._asked: Asked | None = None  # the call that was given to a worker
         self._sent: Any = None  # what uvicorn has of it
         self._is_reading = False
         self._new: tuple[Any, Any] | None = None  # a request whose head is in what is being read
@@ -49,6 +70,9 @@ class Connection(BoundedConnection):
         super().connection_lost(exc)
         self.app_state = {}
         self._link.send(CLOSED, 0)
+        if self._asked is not None:
+            self._asked.is_wanted = False
+            self._asked = None
         if self._number:
             self._link.forget(self._number)
             self._link.send(GONE, self._number)
@@ -75,7 +99,34 @@ class Connection(BoundedConnection):
             super()._start_asgi_task(cycle, app)
             return
         self._sent = cycle
-        self._number = self._link.request(self._on_frame, cycle.scope, bytes(cycle.body), False)
+        link, scope, body = self._link, cycle.scope, bytes(cycle.body)
+        head = link.borrowing.find(scope, len(body))
+        if head is not None:
+            self._asked = Asked(head, scope, body, self.loop.time(), self._on_result, self._forwarded)
+            link.borrowing.call(self._asked)
+        else:
+            self._number = link.request(self._on_frame, scope, body, False)
+
+    def _forwarded(self, number: int) -> None:
+        """The platform's process answers what a worker was to, as stream `number`."""
+        self._asked = None
+        self._number = number
+        self._link.expect(number, self._on_frame)
+
+    def _on_result(self, answer: Answer, request_id: str) -> None:
+        """The answer to a call by a worker of this gateway's."""
+        cycle, self._sent, self._asked = self._sent, None, None
+        headers = [
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"content-type", answer.media_type.encode("latin-1")),
+            (b"x-request-id", request_id.encode("ascii")),
+        ]
+        if self.flow.write_paused:
+            message = {"type": WHOLE, "status": answer.status, "headers": headers, "body": answer.body}
+            super()._start_asgi_task(cycle, partial(_whole, message))
+            return
+        cycle.answer(answer.status, headers, answer.body)
+        cycle.on_response = _nothing
 
     def _on_frame(self, kind: int, payload: bytes) -> None:
         """The answer to a request that was sent whole, or its beginning."""
@@ -118,6 +169,11 @@ def _now(sending: Coroutine[Any, Any, None]) -> None:
     raise RuntimeError("uvicorn waits to send, though it may write")
 
 
+async def _whole(message: dict[str, Any], scope: Any, receive: Any, send: Any) -> None:
+    """The application that answers with `message` once the client takes more."""
+    await send(message)
+
+
 async def _end(body: bytes, scope: Any, receive: Any, send: Any) -> None:
     """The application that sends the rest of an answer."""
     await send({"type": "http.response.body", "body": body})
@@ -137,10 +193,15 @@ async def _continue(stream: Stream, scope: Any, receive: Any, send: Any) -> None
 
 
 class PlatformLink(frames.Channel):
-    """The socket to the platform, and the ASGI application over it."""
+    """The socket to the platform, and the ASGI application over it.
 
-    def __init__(self) -> None:
+    largest    answer of a worker, and `max_input` of a call, in bytes
+    borrowing  the calls that need not go over it
+    """
+
+    def __init__(self, largest: int, max_input: int) -> None:
         super().__init__()
+        self.borrowing = Borrowing(self, largest, max_input)
         self._streams: dict[int, OnFrame] = {}
         self._number = 0
         self._turn = turn_of(self._loop)
@@ -155,22 +216,15 @@ class PlatformLink(frames.Channel):
 
     def request(self, on_frame: OnFrame, scope: Any, body: bytes | None, waits: bool) -> int:
         """Pass on the request of `scope`, whose answer is for `on_frame`; its number."""
-        number = self._number = self._number % 0xFFFFFFFF + 1
+        number = self.next_number()
         self._streams[number] = on_frame
-        head = (
-            scope["method"],
-            scope["raw_path"],
-            scope["query_string"],
-            scope["headers"],
-            scope["http_version"],
-            scope["scheme"],
-            scope["client"],
-            scope["server"],
-            body,
-            waits,
-        )
-        self.send(REQUEST, number, frames.encode(head))
+        self.send(REQUEST, number, frames.encode(frames.request_of(scope, body, waits)))
         return number
+
+    def next_number(self) -> int:
+        """A number for one more request."""
+        self._number = self._number % 0xFFFFFFFF + 1
+        return self._number
 
     def expect(self, number: int, on_frame: OnFrame) -> None:
         """What comes for request `number` is for `on_frame` from now on."""
@@ -184,13 +238,20 @@ class PlatformLink(frames.Channel):
         self._turn.during(super().data_received, data)  # answers to many connections
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
-        if kind == STOP:
-            if not self.stop.done():
-                self.stop.set_result(None)
-            return
-        on_frame = self._streams.get(number)
-        if on_frame is not None:  # else its client has gone
+        on_frame = self._streams.get(number) if kind < STOP else None
+        if on_frame is not None:
             on_frame(kind, payload)
+        elif kind == KNOWN:
+            self.borrowing.known(number, payload)
+        elif kind == OFFER:
+            self.borrowing.offered(number)
+        elif kind == RECALL:
+            self.borrowing.recall(number)
+        elif kind == FORGET:
+            self.borrowing.forget(number)
+        elif kind == STOP and not self.stop.done():
+            self.stop.set_result(None)
+        # else a client has gone, for whom it was
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

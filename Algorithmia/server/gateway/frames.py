@@ -19,6 +19,19 @@ of a stream whose reader is slow, and no stream holds up another.
     CLOSED    gateway   -: one of its connections has ended
     LOG       gateway   something for the platform's log (`Line`)
     STOP      platform  -: finish what runs, end
+
+Of calls that the gateway makes by itself, with workers that it is lent (`engine/lending.py`; their sockets come over
+the passage, see `Lent`):
+
+    KNOWN     platform  calls with that head are for workers of that group (`Known`; the number is the lesson's)
+    OFFER     platform  -: keep calls of that group for a moment, a worker may come
+    RECALL    platform  -: give back that worker at once (the number is the loan's)
+    FORGET    platform  -: forget all that is KNOWN
+    FORGOTTEN gateway   -: done (the number is that of FORGET)
+    CALLED    gateway   calls that ended well (a list of `Called`)
+    ANSWERED  gateway   a request whose call a worker has answered in a way that isn't the gateway's to pass on
+                        (`Answered`)
+    RETURNED  gateway   a worker is given back (`Returned`), perhaps with the request whose call it runs
 """
 
 from __future__ import annotations
@@ -38,6 +51,10 @@ MAX_PAYLOAD = 1024 * 1024
 _MUCH = 16 * 1024
 
 REQUEST, GONE, ANSWER, START, BROKEN, PIECE, LAST, CREDIT, READY, CLOSED, LOG, STOP = range(1, 13)
+KNOWN, OFFER, RECALL, FORGET, FORGOTTEN, CALLED, ANSWERED, RETURNED = range(13, 21)
+
+# What comes over the passage with a connection; with a worker it is `Lent`.
+CONNECTION = b"\0"
 
 Headers = list[tuple[bytes, bytes]]
 Address = tuple[str, int | None]
@@ -77,10 +94,90 @@ class Line(msgspec.Struct, array_like=True):
     text: str
 
 
+class Known(msgspec.Struct, array_like=True):
+    """A call but for its input: digest of its head (`call_heads.py`), number of the group, and what its answer says."""
+
+    head: bytes
+    group: int
+    content_type: str
+    output: str
+    timing: bool
+    source_visible: bool
+
+
+class Called(msgspec.Struct, array_like=True, gc=False):
+    """A call that ended well: number of the lesson, the request's id, seconds in all, seconds that it ran."""
+
+    lesson: int
+    request_id: str
+    seconds: float
+    running: float
+
+
+class Answered(msgspec.Struct, array_like=True):
+    """A call with a worker's answer to it: kind, content type and seconds as in its frame, and the body."""
+
+    request: Request
+    kind: int
+    content_type: int
+    seconds: float
+    body: bytes
+
+
+class Running(msgspec.Struct, array_like=True):
+    """A call that a worker works on: stream and number of its request, its own number, and for how many seconds."""
+
+    stream: int
+    request: Request
+    number: int
+    seconds: float
+
+
+class Returned(msgspec.Struct, array_like=True):
+    """What has become of a loan: calls made, number of the latest, whether the process broke the protocol, and the one
+    that it works on."""
+
+    calls: int
+    latest: int
+    is_broken: bool
+    running: Running | None
+
+
+class Lent(msgspec.Struct, array_like=True):
+    """What comes over the passage together with a worker's socket, both its ends: numbers of loan and group, how many
+    calls it may be given, and the number of the latest that it has been given."""
+
+    loan: int
+    group: int
+    calls: int
+    latest: int
+
+
 encode = msgspec.msgpack.Encoder().encode  # of tuples, in the order of the structures above
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
 decode_line = msgspec.msgpack.Decoder(Line).decode
+decode_known = msgspec.msgpack.Decoder(Known).decode
+decode_called = msgspec.msgpack.Decoder(list[Called]).decode
+decode_answered = msgspec.msgpack.Decoder(Answered).decode
+decode_returned = msgspec.msgpack.Decoder(Returned).decode
+decode_lent = msgspec.msgpack.Decoder(Lent).decode
+
+
+def request_of(scope: Any, body: bytes | None, waits: bool) -> tuple[Any, ...]:
+    """The members of `Request` for an ASGI scope."""
+    return (
+        scope["method"],
+        scope["raw_path"],
+        scope["query_string"],
+        scope["headers"],
+        scope["http_version"],
+        scope["scheme"],
+        scope["client"],
+        scope["server"],
+        body,
+        waits,
+    )
 
 
 def decode_count(payload: bytes) -> int:
@@ -92,10 +189,12 @@ def decode_count(payload: bytes) -> int:
 class Channel(asyncio.Protocol):
     """One end of the socket. What is sent during one turn of the event loop leaves together.
 
-    lost  done once the socket is closed
+    largest  frame that may come, in bytes
+    lost     done once the socket is closed
     """
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int = MAX_PAYLOAD) -> None:
+        self._largest = largest
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
@@ -103,6 +202,8 @@ class Channel(asyncio.Protocol):
         self._size = 0
         self._is_scheduled = False
         self._rest = b""
+        self._parts: list[bytes] = []  # of a frame that is longer than what comes at once
+        self._missing = 0
         self._may_write = asyncio.Event()
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
@@ -178,16 +279,23 @@ class Channel(asyncio.Protocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
-        if self._rest:
+        if self._missing:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            self._rest, self._parts, self._missing, data = b"", [], 0, b"".join((self._rest, *self._parts))
+        elif self._rest:
             data = self._rest + data
         position, end = 0, len(data)
         unpack, size = HEADER.unpack_from, HEADER.size
         while end - position >= size:
             length, kind, number = unpack(data, position)
-            if length > MAX_PAYLOAD:
+            if length > self._largest:
                 raise ValueError(f"a frame of {length} bytes")
             stop = position + size + length
             if stop > end:
+                self._missing = stop - end
                 break
             self.on_frame(kind, number, data[position + size : stop])
             position = stop

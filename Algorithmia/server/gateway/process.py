@@ -20,14 +20,21 @@ import uvicorn
 from ..connections import allow_many_connections, close_stalled, uvicorn_options
 from . import frames
 from .forwarding import LONGER, Connection, PlatformLink
-from .frames import CLOSED, LOG, READY
+from .frames import CLOSED, CONNECTION, LOG, READY
+
+_LONGEST = 256  # message over the passage
 
 
 class Options(msgspec.Struct):
-    """What the platform tells a gateway on its command line; the first two are descriptors."""
+    """What the platform tells a gateway on its command line; the first two are descriptors.
+
+    largest  answer of a worker, in bytes
+    """
 
     link: int
     passage: int
+    largest: int
+    max_input: int
     request_timeout: float
     shutdown_timeout: float
     tls_cert: str | None = None
@@ -50,12 +57,15 @@ class Entrance:
         """Take the connections that have come."""
         while True:
             try:
-                content, descriptors, _, _ = socket.recv_fds(self._passage, 1, 1)
+                content, descriptors, _, _ = socket.recv_fds(self._passage, _LONGEST, 2)
             except OSError:
                 return
             if not content:  # the platform has gone; its link says so
                 self._loop.remove_reader(self._passage)
                 return
+            if content != CONNECTION:
+                self._link.borrowing.lent(content, descriptors)
+                continue
             if not descriptors:  # there was none left for it
                 self._link.send(CLOSED, 0)
                 continue
@@ -88,7 +98,7 @@ class _LogToPlatform(logging.Handler):
 
 async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
-    link = PlatformLink()
+    link = PlatformLink(options.largest, options.max_input)
     await loop.create_unix_connection(lambda: link, sock=socket.socket(fileno=options.link))
     logging.getLogger().handlers[:] = [_LogToPlatform(link)]
 
@@ -127,6 +137,7 @@ async def _serve(options: Options) -> None:
     await server.serve(sockets=[])
     if watching is not None:
         watching.cancel()
+    link.borrowing.close()
     link.close()
 
 

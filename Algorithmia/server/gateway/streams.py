@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from ..engine.base import Begun
 from ..exchange import EXTENSIONS, WHOLE
 from . import frames
 from .frames import (
     ANSWER,
+    ANSWERED,
     BROKEN,
+    CALLED,
     CLOSED,
     CREDIT,
+    FORGET,
+    FORGOTTEN,
     GONE,
+    KNOWN,
     LAST,
     LOG,
+    OFFER,
     PIECE,
     PIECE_SIZE,
     READY,
+    RECALL,
     REQUEST,
+    RETURNED,
     START,
     WINDOW,
     Channel,
 )
 
+if TYPE_CHECKING:
+    from ..lent_calls import LentCalls, Lesson
+
 log = logging.getLogger("algorithmia.gateway")
 
 # An ASGI application: scope, receive, send.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+# Heads that a gateway knows, and seconds for which lessons are kept that it has forgotten.
+_MOST_TAUGHT = 1024
+_LATE = 10.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}  # what uvicorn says
 
@@ -39,25 +56,37 @@ class GatewayLink(Channel):
     """The end of the socket of one gateway.
 
     tasks        where the tasks of requests are kept while they run
+    lent_calls   hears of the calls that the gateway makes by itself
+    largest      answer of a worker, in bytes
     ready        done once the gateway takes connections
     connections  how many it has
+    passage      over which it gets connections, and workers
     """
 
-    def __init__(self, application: Application, tasks: set[asyncio.Task[None]]) -> None:
-        super().__init__()
+    passage: socket.socket
+
+    def __init__(
+        self, application: Application, tasks: set[asyncio.Task[None]], lent_calls: LentCalls, largest: int
+    ) -> None:
+        super().__init__(frames.MAX_PAYLOAD + largest)
         self.application = application
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.connections = 0
         self._tasks = tasks
+        self._lent_calls = lent_calls
         self._streams: dict[int, Stream] = {}
         self._held: list[Stream] = []
+        self._lessons: dict[int, Lesson] = {}
+        self._taught: dict[bytes, tuple[int, int]] = {}  # digests of heads: numbers of lesson and group
+        self._lesson = 0
+        self._forgetting: dict[int, asyncio.Future[None]] = {}
+        self._forgotten = 0
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
         if kind == REQUEST:
-            stream = self._streams[number] = Stream(self, number, frames.decode_request(payload))
-            task = self._loop.create_task(stream.run())
-            task.add_done_callback(self._tasks.discard)
-            self._tasks.add(task)
+            self._begin(number, frames.decode_request(payload), None)
+        elif kind == CALLED:
+            self._called(frames.decode_called(payload))
         elif kind == CLOSED:
             self.connections -= 1
         elif kind == READY:
@@ -66,10 +95,94 @@ class GatewayLink(Channel):
         elif kind == LOG:
             line = frames.decode_line(payload)
             logging.getLogger(line.logger).log(line.level, "%s", line.text)
+        elif kind == ANSWERED:
+            told = frames.decode_answered(payload)
+            answer = told.kind, told.content_type, told.seconds, told.body
+            self._begin(number, told.request, Begun(self, 0, 0, told.seconds, answer))
+        elif kind == RETURNED:
+            self._returned(number, frames.decode_returned(payload))
+        elif kind == FORGOTTEN:
+            forgetting = self._forgetting.pop(number, None)
+            if forgetting is not None:
+                forgetting.set_result(None)
         else:
             found = self._streams.get(number)
             if found is not None:  # else it has been answered meanwhile
                 found.on_frame(kind, payload)
+
+    def _begin(self, number: int, request: frames.Request, begun: Begun | None) -> None:
+        stream = self._streams[number] = Stream(self, number, request, begun)
+        task = self._loop.create_task(stream.run())
+        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(task)
+
+    # -- calls that it makes by itself, see `engine.base.Borrower` and `lent_calls.Gateway` -------------------------
+
+    def offer(self, group: int) -> None:
+        """A worker of that group may come."""
+        self.send(OFFER, group)
+
+    def lend(self, loan: int, group: int, calls: int, number: int, descriptors: tuple[int, int]) -> None:
+        """Pass on a worker's socket. Raises OSError."""
+        socket.send_fds(self.passage, [frames.encode((loan, group, calls, number))], descriptors)
+
+    def recall(self, loan: int) -> None:
+        """Have a worker given back."""
+        self.send(RECALL, loan)
+
+    def knows(self, head: bytes, group: int) -> bool:
+        """Whether it was taught that calls with this head are for that group."""
+        return head in self._taught and self._taught[head][1] == group
+
+    def teach(self, head: bytes, group: int, lesson: Lesson) -> None:
+        """Have it make such calls with workers of that group."""
+        if len(self._taught) >= _MOST_TAUGHT:
+            self.forget()
+        number = self._lesson = self._lesson % 0xFFFFFFFF + 1
+        self._lessons[number] = lesson
+        self._taught[head] = number, group
+        options = lesson.options
+        known = head, group, lesson.content_type, options.output, options.timing, lesson.source_visible
+        self.send(KNOWN, number, frames.encode(known))
+
+    def forget(self) -> asyncio.Future[None]:
+        """Have it forget all that; done once it has, or has gone."""
+        number = self._forgotten = self._forgotten % 0xFFFFFFFF + 1
+        forgetting = self._forgetting[number] = self._loop.create_future()
+        self.send(FORGET, number)
+        # It tells of calls that have begun already.
+        self._loop.call_later(_LATE, self._drop_lessons, [lesson for lesson, _ in self._taught.values()])
+        self._taught.clear()
+        if self.lost.done():
+            forgetting.set_result(None)
+        return forgetting
+
+    def abort(self) -> None:
+        """Close the socket now, which ends the gateway."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _drop_lessons(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._lessons.pop(number, None)
+
+    def _called(self, calls: list[frames.Called]) -> None:
+        lessons = self._lessons
+        self._lent_calls.report(
+            (lessons[call.lesson], call.request_id, call.seconds, call.running)
+            for call in calls
+            if call.lesson in lessons
+        )
+
+    def _returned(self, loan: int, told: frames.Returned) -> None:
+        running, begun = told.running, None
+        if running is not None:
+            begun = Begun(self, loan, running.number, running.seconds)
+        self._lent_calls.returned(self, loan, told.calls, told.latest, told.is_broken, begun)
+        if running is not None:
+            self._begin(running.stream, running.request, begun)
+
+    # -- answers ----------------------------------------------------------------------------------------------------
 
     def hold(self, stream: Stream) -> None:
         """`stream` has the head of an answer. What follows in this turn of the loop goes with it."""
@@ -82,17 +195,29 @@ class GatewayLink(Channel):
             for stream in held:
                 stream.start()
 
-    def forget(self, number: int) -> None:
+    def end(self, number: int) -> None:
+        """Nothing more is expected for stream `number`."""
         self._streams.pop(number, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         for stream in tuple(self._streams.values()):
             stream.on_frame(GONE, b"")
+        for forgetting in self._forgetting.values():
+            forgetting.set_result(None)
+        self._forgetting.clear()
+        self._lent_calls.remove(self)
+
+    def drop(self, begun: Begun) -> None:
+        """Nobody runs this call on, unless somebody has begun to."""
+        self._lent_calls.drop(begun)
 
 
 class Stream:
-    """One request: the functions `receive` and `send` that ASGI applications are given."""
+    """One request: the functions `receive` and `send` that ASGI applications are given.
+
+    gateway, begun  see `lent_calls.ForwardedRequest`
+    """
 
     __slots__ = (
         "_body",
@@ -109,10 +234,13 @@ class Stream:
         "_sent",
         "_taken",
         "_waits",
+        "begun",
+        "gateway",
     )
 
-    def __init__(self, link: GatewayLink, number: int, request: frames.Request) -> None:
-        self._link = link
+    def __init__(self, link: GatewayLink, number: int, request: frames.Request, begun: Begun | None) -> None:
+        self.gateway = self._link = link
+        self.begun = begun
         self._number = number
         self._request = request
         self._body: list[bytes] = [request.body] if request.body else []
@@ -146,6 +274,7 @@ class Stream:
             "server": request.server,
             "state": {},
             "extensions": EXTENSIONS,
+            "forwarded": self,
         }
         try:
             await link.application(scope, self.receive, self.send)
@@ -155,7 +284,9 @@ class Stream:
             # The application has logged what there is to log; all that is left is to break the connection.
             log.debug("no answer: %s", problem)
         finally:
-            link.forget(self._number)
+            link.end(self._number)
+            if self.begun is not None:
+                link.drop(self.begun)
             if not (self._is_complete or self._is_gone):
                 self.start()
                 link.send(BROKEN, self._number)

@@ -10,12 +10,16 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..engine.worker import SLACK
 from ..settings import Settings
 from .distributor import Distributor
 from .frames import STOP
 from .streams import Application, GatewayLink
+
+if TYPE_CHECKING:
+    from ..lent_calls import LentCalls
 
 log = logging.getLogger("algorithmia.gateway")
 
@@ -49,16 +53,24 @@ class GatewayStartError(Exception):
 class Gateways:
     """`settings.gateways` processes that are given what comes to `listener`, and have `application` answer it.
 
-    tasks  where the tasks of requests are kept while they run
+    tasks       where the tasks of requests are kept while they run
+    lent_calls  hears of the calls that gateways make by themselves
     """
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, application: Application, tasks: set[asyncio.Task[None]]
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        application: Application,
+        tasks: set[asyncio.Task[None]],
+        lent_calls: LentCalls,
     ) -> None:
         self._settings = settings
         self._distributor = Distributor(listener)
         self._application = application
         self._tasks = tasks
+        self._lent_calls = lent_calls
+        self._largest = settings.max_result_bytes + SLACK
         self._links: set[GatewayLink] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -125,12 +137,14 @@ class Gateways:
 
     async def _run(self, started: asyncio.Future[None]) -> int:
         """A gateway from its start to its end; its exit status."""
-        link = GatewayLink(self._application, self._tasks)
+        link = GatewayLink(self._application, self._tasks, self._lent_calls, self._largest)
         ours, theirs = socket.socketpair()
         passage, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         passage.setblocking(False)
+        link.passage = passage
 
         def is_ready(_: asyncio.Future[None]) -> None:
+            self._lent_calls.add(link)
             self._distributor.add(link, passage)
             if not started.done():
                 started.set_result(None)
@@ -162,6 +176,8 @@ class Gateways:
             "link": link.fileno(),
             "passage": passage.fileno(),
             "request_timeout": settings.request_timeout,
+            "largest": self._largest,
+            "max_input": settings.max_input_bytes,
             "shutdown_timeout": settings.shutdown_timeout,
             "tls_cert": settings.tls_cert and os.path.abspath(settings.tls_cert),
             "tls_key": settings.tls_key and os.path.abspath(settings.tls_key),

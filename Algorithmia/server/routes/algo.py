@@ -7,30 +7,31 @@ import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..app import ASGIResponse, Route, Shortcut, WholeAnswer, header_text, platform_of
+from ..app import ASGIResponse, Route, Shortcut, WholeAnswer, header_text, platform_of, shown_path
 from ..auth import require_standard
+from ..call_heads import digest
 from ..departures import Receive
 from ..engine.base import ContentType
 from ..errors import ApiProblem, BadRequest, Code, TooLarge, UnsupportedMediaType
 from ..identity import Identity
+from ..lent_calls import Lesson
 from ..services.algorithms import Reference, Resolved
 from ..services.call_documents import DEFAULT, RAW, VOID, Answer, CallOptions
 
 if TYPE_CHECKING:
+    from ..lent_calls import ForwardedRequest
     from ..platform import Platform
 
 _MAX_TIMEOUT = 3000.0
 _MAX_CACHED = 1024
 _OUTPUTS = (DEFAULT, RAW, VOID)
-_MOST_KNOWN, _LONGEST_KNOWN = 4096, 2048
-_LOOKED_AT = frozenset((b"authorization", b"content-type", b"content-encoding", b"expect"))
+_MOST_KNOWN = 4096
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 _PREFIX = re.compile(r"/*(?:algo:/+)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -102,16 +103,21 @@ async def _call(request: Request, origin: str | None) -> Answer:
     limit = platform.settings.max_input_bytes
     if size > limit * _PATIENCE or (size > limit and "expect" in headers):
         raise _too_large(limit, size)
-    return await _run(platform, call, request.receive, request.scope)
+    return await _run(platform, call, request.receive, request.scope, None)
 
 
-async def _run(platform: Platform, known: KnownCall, receive: Receive, scope: Any) -> Answer:
-    """Read the input and run the call. Raises ClientDisconnect when the client goes away before it has its answer."""
+async def _run(platform: Platform, known: KnownCall, receive: Receive, scope: Any, head: bytes | None) -> Answer:
+    """Read the input and run the call. Raises ClientDisconnect when the client goes away before it has its answer.
+
+    head  the digest by which the call was recognized
+    """
     options = known.options
+    request: ForwardedRequest | None = scope.get("forwarded")
+    origin = None if request is None else _Origin(request, known, scope, head)
     notes = scope["notes"] = {"algorithm": known.label}
     body = await _read_body(receive, platform.settings.max_input_bytes)
     work = platform.invoker.invoke(
-        known.resolved, known.identity, options, known.content_type, body, scope["request_id"], notes
+        known.resolved, known.identity, options, known.content_type, body, scope["request_id"], notes, origin
     )
     if options.output == VOID:
         return await work
@@ -137,6 +143,38 @@ class KnownCall:
     label: str
 
 
+class _Origin:
+    """A call that comes from a gateway, see `engine.base.Origin`. `head`: by which it was recognized, if it was."""
+
+    __slots__ = ("_head", "_known", "_scope", "begun", "borrower")
+
+    def __init__(self, request: ForwardedRequest, known: KnownCall, scope: Any, head: bytes | None) -> None:
+        self.borrower = request.gateway
+        self.begun = request.begun
+        self._known = known
+        self._scope = scope
+        self._head = head
+
+    def allow(self, group: int) -> None:
+        """Have the gateway make calls like this one with the workers of `group` that it is lent."""
+        head = self._head
+        if head is None or self.borrower.knows(head, group):
+            return
+        platform: Platform = self._scope["platform"]
+        if platform.known_calls is not None and platform.known_calls.find(head) is self._known:
+            known = self._known
+            resolved = known.resolved
+            entry = {
+                "method": "POST",
+                "path": shown_path(self._scope),
+                "status": 200,
+                "account": known.identity.account.username,
+                "algorithm": known.label,
+            }
+            visible = resolved.source_visible
+            self.borrower.teach(head, group, Lesson(resolved.build, known.options, known.content_type, visible, entry))
+
+
 class KnownCalls:
     """Calls like earlier ones, recognized by their heads as they were sent.
 
@@ -152,20 +190,25 @@ class KnownCalls:
         """How to answer the request of `scope`, if it is a call like an earlier one."""
         if scope["method"] != "POST":
             return None
-        key = _head(scope)
-        known = self._entries.get(key) if key is not None else None
-        if known is None or self._state != self.state():
+        key = digest(scope)
+        known = self.find(key) if key is not None else None
+        if known is None:
             return None
 
         async def answer(scope: Any, receive: Receive) -> ASGIResponse:
             scope["account"] = known.identity.account.username
-            return _response(await _run(self._platform, known, receive, scope))
+            return _response(await _run(self._platform, known, receive, scope, key))
 
         return answer
 
+    def find(self, head: bytes) -> KnownCall | None:
+        """The call whose head has this digest, if it is known and nothing has changed."""
+        known = self._entries.get(head)
+        return known if known is not None and self._state == self.state() else None
+
     def remember(self, scope: Any, call: KnownCall, state: tuple[int, int]) -> None:
         """`call` is what the head of `scope` asks for; `state` is what `state` said before that was looked up."""
-        key = _head(scope)
+        key = digest(scope)
         # Keys of running algorithms mean something else each time.
         if key is None or call.identity.call is not None or call.resolved.needs_build or state != self.state():
             return
@@ -177,23 +220,6 @@ class KnownCalls:
     def state(self) -> tuple[int, int]:
         """Changes whenever keys or algorithms do."""
         return self._platform.authenticator.generation, self._platform.algorithms.generation
-
-
-def _head(scope: Any) -> bytes | None:
-    """A digest of what decides about a call in a request's head; None if more than that has to be looked at.
-
-    A digest, since the key is in it: keys are kept nowhere as they are, and aren't compared byte by byte.
-    """
-    authorization = content_type = None
-    for name, value in scope["headers"]:
-        if name == b"authorization" and authorization is None:
-            authorization = value
-        elif name == b"content-type" and content_type is None:
-            content_type = value
-        elif name in _LOOKED_AT or (name == b"content-length" and len(value) > 7):
-            return None  # twice the same header, too: somebody else's may be behind one's own
-    head = b"\0".join((scope["raw_path"], scope["query_string"], authorization or b"", content_type or b""))
-    return sha256(head).digest() if len(head) <= _LONGEST_KNOWN else None
 
 
 def parse_reference(tail: bytes) -> Reference:

@@ -11,7 +11,7 @@ import asyncio
 from bisect import bisect_left
 from typing import Any
 
-from ..engine.base import Build, CallFailure, InvalidInput, Result
+from ..engine.base import Build, CallFailure, InvalidInput
 from ..errors import ApiProblem
 
 # Upper bounds of the histograms' buckets, in seconds: from what the platform itself takes to the longest timeout.
@@ -76,10 +76,9 @@ class CallMeter:
         self.by_algorithm: dict[tuple[str, str], dict[str, int]] = {}
         self._most_algorithms = most_algorithms
 
-    def ended_well(self, build: Build, result: Result, seconds: float, notes: dict[str, Any]) -> None:
-        """A call of `build` has its `result`."""
+    def ended_well(self, build: Build, running: float, seconds: float, notes: dict[str, Any]) -> None:
+        """A call of `build` has its result, for which it was `running` so many of the `seconds`."""
         self.succeeded += 1
-        running = result.duration
         queued = seconds - running if seconds > running else 0.0
         histogram = self.queued
         histogram.counts[bisect_left(BOUNDS, queued)] += 1

@@ -1,0 +1,346 @@
+"""Workers that are lent to gateways, which then give them calls and take their answers without this process.
+
+Of a call of some microseconds, what this process does for it is most. So an account's calls of an algorithm that is
+quick go from the gateway to a worker and back, as long as nothing about them is out of the ordinary: what takes longer,
+fails, or asks the platform for something is handed over to this process in the middle of it, with the worker.
+
+Lent is what nobody else needs: not when calls wait in line, nor when processes are short. Each gateway that has many
+calls of a group gets a worker of its own; one more is kept for all other calls of the group, if there are any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from ..identity import Identity
+from .base import Begun, Borrower, Call, CallFailure, Origin, Result
+from .frames_results import result_of
+from .frames_worker import FramesWorker
+from .groups import Group
+from .protocol import MAX_INLINE
+from .worker import Worker
+
+log = logging.getLogger("algorithmia.engine")
+
+# So many calls within so many seconds make it worth while to lend a borrower a worker; for how long that is known.
+_MANY, _WINDOW = 10, 0.1
+_REMEMBERED = 1.0
+# Seconds that a worker which is to be lent may take to end what it has.
+_PATIENCE = 0.02
+# After a worker was asked back because a call needed it: seconds without lending, and with one kept for such calls.
+_PAUSE, _SPARE = 0.25, 60.0
+# Seconds in which a borrower gives back what it is asked for.
+_LIMIT = 5.0
+_GONE = "the worker process has ended"
+
+
+class Loan:
+    """A worker that a borrower has, see `worker.Loan`."""
+
+    def __init__(self, number: int, group: Group, worker: FramesWorker, borrower: Borrower) -> None:
+        self.number = number
+        self.group = group
+        self.worker = worker
+        self.borrower = borrower
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.give_up: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def recall(self) -> None:
+        """Have it given back."""
+        if self._timer is None and not self.settled.done() and self.give_up is not None:
+            self.borrower.recall(self.number)
+            self._timer = self.settled.get_loop().call_later(_LIMIT, self.give_up)
+
+    def settle(self) -> None:
+        """It is back."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.settled.done():
+            self.settled.set_result(None)
+
+
+class _Interest:
+    """What a borrower has called of a group of late."""
+
+    __slots__ = ("calls", "eager_until", "since")
+
+    def __init__(self, now: float) -> None:
+        self.calls = 0
+        self.since = now
+        self.eager_until = 0.0
+
+
+class _Terms:
+    """What is lent of one group, and to whom it might be.
+
+    after   when it may be lent again
+    spare   until when one worker more is there than are lent
+    """
+
+    __slots__ = ("after", "group", "interests", "loans", "number", "reserved", "spare", "uses_platform")
+
+    def __init__(self, number: int, group: Group) -> None:
+        self.number = number
+        self.group = group
+        self.loans: dict[Borrower, Loan] = {}
+        self.interests: dict[Borrower, _Interest] = {}
+        self.reserved: dict[Worker, tuple[Borrower, float]] = {}
+        self.after = self.spare = 0.0
+        self.uses_platform = False
+
+
+class Lending:
+    """The loans of one pool.
+
+    release   takes a worker that isn't held by its loan any more
+    grow      starts one more worker of a group, which loads for that identity
+    may_lend  whether nobody has to do without workers
+    """
+
+    def __init__(
+        self,
+        release: Callable[[Group, Worker], None],
+        grow: Callable[[Group, Identity], None],
+        may_lend: Callable[[], bool],
+        limit: int,
+    ) -> None:
+        self._release = release
+        self._grow = grow
+        self._may_lend = may_lend
+        self._limit = limit
+        self._terms: dict[Group, _Terms] = {}
+        self._loans: dict[int, Loan] = {}
+        self._number = 0
+        self._is_closed = False
+        self.recalled: set[asyncio.Future[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._loans)
+
+    # -- lending --------------------------------------------------------------------------------------------------
+
+    def consider(self, group: Group, call: Call, origin: Origin) -> None:
+        """`call` has come from somebody who may be lent a worker of `group` for more of its kind."""
+        if not group.is_quick or call.wants_output or not call.is_awaited or len(call.body) > MAX_INLINE:
+            return
+        if self._is_closed or call.session.call is None or call.session.call.depth > 1:
+            return
+        terms = self._terms.get(group)
+        if terms is None:
+            self._number += 1
+            terms = self._terms[group] = _Terms(self._number, group)
+        if terms.uses_platform:
+            return
+        borrower = origin.borrower
+        origin.allow(terms.number)
+        if borrower in terms.loans:
+            return
+        now = asyncio.get_running_loop().time()
+        interest = terms.interests.get(borrower)
+        if interest is None:
+            interest = terms.interests[borrower] = _Interest(now)
+        interest.calls += 1
+        if interest.calls < _MANY:
+            return
+        if now - interest.since < _WINDOW:
+            interest.eager_until = now + _REMEMBERED
+        interest.calls, interest.since = 0, now
+        if interest.eager_until > now and now >= terms.after:
+            self._choose(terms, borrower, call.session, now)
+
+    def _choose(self, terms: _Terms, borrower: Borrower, session: Identity, now: float) -> None:
+        """Lend `borrower` a worker as soon as one is free, if there are enough."""
+        group = terms.group
+        eager = {other for other, interest in terms.interests.items() if interest.eager_until > now}
+        wanted = len(eager.union(terms.loans)) + (now < terms.spare)
+        if group.waiting or not self._may_lend() or wanted > self._limit:
+            return
+        if group.size < wanted:
+            self._grow(group, session)
+            return
+        for worker in group.idle:
+            if isinstance(worker, FramesWorker) and worker.is_alive and worker.generation == group.generation:
+                group.idle.remove(worker)
+                worker.hold()
+                self._lend(terms, worker, borrower)
+                return
+        for worker, (owner, until) in tuple(terms.reserved.items()):
+            if not worker.is_alive:
+                del terms.reserved[worker]
+            elif owner is borrower and until > now:
+                return
+        for worker in group.workers:
+            if isinstance(worker, FramesWorker) and worker.loan is None and worker not in terms.reserved:
+                terms.reserved[worker] = borrower, now + _PATIENCE
+                worker.is_reserved = True
+                borrower.offer(terms.number)
+                return
+
+    def hand_over(self, group: Group, worker: Worker) -> bool:
+        """Lend `worker`, which nobody holds any more, if it is reserved for somebody; whether it is lent."""
+        terms = self._terms.get(group)
+        if terms is None or worker not in terms.reserved:
+            return False
+        borrower, until = terms.reserved[worker]
+        is_over = asyncio.get_running_loop().time() > until
+        if group.waiting and not is_over:
+            return False  # they were sent before
+        del terms.reserved[worker]
+        worker.is_reserved = False
+        if is_over or borrower in terms.loans or not isinstance(worker, FramesWorker) or not self._may_lend():
+            return False
+        worker.hold()
+        return self._lend(terms, worker, borrower)
+
+    def _lend(self, terms: _Terms, worker: FramesWorker, borrower: Borrower) -> bool:
+        """Lend `worker`, held for that; if it can't be, it is as nobody holds it."""
+        self._number += 1
+        loan = Loan(self._number, terms.group, worker, borrower)
+        ours, theirs, number = worker.lend()
+        try:
+            borrower.lend(loan.number, terms.number, worker.calls_left, number, (ours, theirs))
+        except OSError as problem:
+            log.debug("a worker can't be lent: %s", problem)
+            terms.after = asyncio.get_running_loop().time() + _PAUSE
+            worker.resume()
+            self._release(terms.group, worker)
+            return True
+        loan.give_up = partial(self._give_up, loan)
+        worker.loan = loan
+        worker.session_key.ask = partial(self._ask, terms, loan)
+        self._loans[loan.number] = terms.loans[borrower] = loan
+        return True
+
+    # -- asking back ----------------------------------------------------------------------------------------------
+
+    def call_waits(self, group: Group) -> bool:
+        """A call waits for a worker of `group`: ask one back, if one is lent. Whether one comes back."""
+        terms = self._terms.get(group)
+        if terms is None or not terms.loans:
+            return False
+        now = asyncio.get_running_loop().time()
+        terms.after, terms.spare = now + _PAUSE, now + _SPARE
+        self.recall(terms.loans.values())
+        return True
+
+    def recall_all(self) -> None:
+        """Ask everything back."""
+        self.recall(tuple(self._loans.values()))
+
+    def recall_of(self, group: Group) -> None:
+        """Ask back what is lent of `group`."""
+        terms = self._terms.get(group)
+        if terms is not None:
+            self.recall(terms.loans.values())
+
+    def recall(self, loans: Iterable[Loan]) -> None:
+        """Ask these back; `recalled` has them until they are."""
+        for loan in loans:
+            if not loan.settled.done():
+                self.recalled.add(loan.settled)
+                loan.settled.add_done_callback(self.recalled.discard)
+            loan.recall()
+
+    async def _ask(self, terms: _Terms, loan: Loan) -> None:
+        """The worker asks the platform for something: find out for which call."""
+        terms.uses_platform = True
+        loan.recall()
+        await asyncio.shield(loan.settled)
+
+    def _give_up(self, loan: Loan) -> None:
+        """The borrower doesn't answer: whatever it has begun is lost."""
+        log.error("a gateway doesn't give a worker back")
+        self._end(loan)
+
+    # -- coming back ----------------------------------------------------------------------------------------------
+
+    def returned(self, borrower: Borrower, number: int, calls: int, latest: int, is_broken: bool, runs: bool) -> None:
+        """`borrower` has given back the worker of loan `number`.
+
+        calls      how many it has made there
+        latest     number of the latest of them
+        is_broken  the process didn't keep to the protocol
+        runs       one still runs; it comes as a `Begun`
+        """
+        loan = self._loans.get(number)
+        if loan is None or loan.borrower is not borrower:
+            return  # given up
+        loan.worker.calls_left -= calls
+        loan.worker.come_back(latest)
+        self._forget(loan)
+        if is_broken:
+            loan.worker.kill()
+        if runs and not is_broken:
+            self._loans[number] = loan
+        else:
+            self._settle(loan)
+
+    async def go_on(self, call: Call, begun: Begun) -> Result:
+        """Run a call on that has begun; see `Engine.call`."""
+        if begun.answer is not None:
+            kind, content_type, seconds, body = begun.answer
+            return result_of(kind, content_type, seconds, body)
+        loan = self._loans.pop(begun.loan, None)
+        if loan is None or loan.borrower is not begun.borrower:
+            raise CallFailure(_GONE, "SystemError")
+        worker, group = loan.worker, loan.group
+        group.note_long()
+        running = worker.adopt(call, begun.number, call.timeout - begun.seconds)
+        self._take_back(loan)
+        try:
+            return await worker.outcome(running)
+        finally:
+            self._release(group, worker)
+
+    def drop(self, begun: Begun) -> None:
+        """Nobody runs this call on: end its worker, unless somebody does already."""
+        loan = self._loans.pop(begun.loan, None)
+        if loan is not None and loan.borrower is begun.borrower:
+            loan.worker.kill()
+            self._settle(loan)
+
+    def lost(self, borrower: Borrower) -> None:
+        """`borrower` has gone, and nobody knows what its workers do."""
+        for loan in tuple(self._loans.values()):
+            if loan.borrower is borrower:
+                self._end(loan)
+        for terms in self._terms.values():
+            terms.interests.pop(borrower, None)
+
+    def close(self) -> None:
+        """Lend no more; whatever is lent ends."""
+        self._is_closed = True
+        for loan in tuple(self._loans.values()):
+            self._end(loan)
+
+    def forget(self, group: Group) -> None:
+        """There is no such group any more."""
+        self._terms.pop(group, None)
+
+    def _end(self, loan: Loan) -> None:
+        """Don't wait for a loan."""
+        loan.worker.kill()
+        self._forget(loan)
+        self._settle(loan)
+
+    def _forget(self, loan: Loan) -> None:
+        self._loans.pop(loan.number, None)
+        terms = self._terms.get(loan.group)
+        if terms is not None and terms.loans.get(loan.borrower) is loan:
+            del terms.loans[loan.borrower]
+
+    def _take_back(self, loan: Loan) -> None:
+        """The worker is this process's again."""
+        loan.worker.loan = None
+        loan.worker.session_key.ask = None
+        loan.worker.resume()
+        loan.settle()
+
+    def _settle(self, loan: Loan) -> None:
+        """Nothing that has to do with `loan` runs in its worker."""
+        self._take_back(loan)
+        self._release(loan.group, loan.worker)
