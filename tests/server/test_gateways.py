@@ -473,7 +473,7 @@ def test_whatever_ends_a_gateway_there_is_a_next_one(caplog: pytest.LogCaptureFi
         async def application(*_: Any) -> None: ...
 
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            gateways = Stumbling(Settings(gateways=1), listener, application, set())
+            gateways = Stumbling(Settings(gateways=1), listener, application, set(), None)  # type: ignore[arg-type]
             await gateways.start()
             while gateways.runs < 3:
                 await asyncio.sleep(0.01)
