@@ -22,7 +22,7 @@ BELOW = {
     "storage": set(),
     "connectors": set(),
     "db": set(),
-    "gateway": set(),
+    "gateway": {"services", "engine"},
 }
 
 

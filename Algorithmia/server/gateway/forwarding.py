@@ -19,7 +19,7 @@ from ..exchange import WHOLE
 from ..joined_writes import turn_of
 from ..services.call_documents import Answer
 from . import frames
-from .borrowing import Asked, Borrowing
+from .borrowing import Borrowing
 from .frames import (
     ANSWER,
     BROKEN,
@@ -38,6 +38,7 @@ from .frames import (
     STOP,
     WINDOW,
 )
+from .loans import Asked
 
 log = logging.getLogger("algorithmia.gateway")
 
