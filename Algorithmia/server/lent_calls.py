@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .engine.base import Begun, Borrower, Build, ContentType
+from .engine.base import Back, Begun, Borrower, Build, ContentType
 from .services.call_documents import CallOptions
 
 if TYPE_CHECKING:
@@ -79,11 +79,9 @@ class LentCalls:
         self._gateways.discard(gateway)
         self._platform.lending.lost(gateway)
 
-    def returned(
-        self, gateway: Gateway, loan: int, calls: int, latest: int, is_broken: bool, begun: Begun | None
-    ) -> None:
-        """A gateway has given a worker back, see `Lending.returned`."""
-        self._platform.lending.returned(gateway, loan, calls, latest, is_broken, begun is not None)
+    def returned(self, gateway: Gateway, loan: int, back: Back) -> None:
+        """A gateway has given a worker back."""
+        self._platform.lending.returned(gateway, loan, back)
 
     def drop(self, begun: Begun) -> None:
         """Nobody runs this call on, if it isn't run on already."""

@@ -143,6 +143,24 @@ class Begun:
     answer: tuple[int, int, float, bytes] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A worker that a borrower gives back.
+
+    calls      how many it has made there
+    latest     number of the latest of them
+    is_broken  the process didn't keep to the protocol
+    is_slow    calls take too long for lending
+    begun      the one that still runs
+    """
+
+    calls: int
+    latest: int
+    is_broken: bool
+    is_slow: bool
+    begun: Begun | None
+
+
 class Origin(Protocol):
     """Where a call comes from, when that may be lent workers.
 

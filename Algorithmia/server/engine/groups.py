@@ -11,7 +11,7 @@ from .worker import TIMED_OUT, Worker
 # What is known of an algorithm after so many calls, of which the latest count most, decides whether it is quick.
 _SAMPLES = 5
 _WEIGHT = 0.2
-_QUICK = 0.002
+_QUICK, _SHORT = 0.002, 0.0005
 # How much may be waiting at a worker: calls, and seconds that they are expected to take.
 _MOST_AHEAD = 64
 _HORIZON = 0.02
@@ -50,6 +50,11 @@ class Group:
     def is_quick(self) -> bool:
         """Whether its calls end before anything else could be woken up."""
         return self._seen >= _SAMPLES and self._mean < _QUICK and self.build.runtime.concurrency == 1
+
+    @property
+    def is_short(self) -> bool:
+        """Whether they take so little time that what the server does for each is a good part of it."""
+        return self.is_quick and self._mean < _SHORT and self.build.runtime.protocol == "frames"
 
     @property
     def is_backing_off(self) -> bool:

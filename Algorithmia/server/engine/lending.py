@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from ..identity import Identity
-from .base import Begun, Borrower, Call, CallFailure, Origin, Result
+from .base import Back, Begun, Borrower, Call, CallFailure, Origin, Result
 from .frames_results import result_of
 from .frames_worker import FramesWorker
 from .groups import Group
@@ -32,6 +32,8 @@ _REMEMBERED = 1.0
 _PATIENCE = 0.02
 # After a worker was asked back because a call needed it: seconds without lending, and with one kept for such calls.
 _PAUSE, _SPARE = 0.25, 60.0
+# Seconds that a call must have for a borrower to make it, who doesn't look at its time.
+_LEAST_TIMEOUT = 1.0
 # Seconds in which a borrower gives back what it is asked for.
 _LIMIT = 5.0
 _GONE = "the worker process has ended"
@@ -125,9 +127,9 @@ class Lending:
 
     def consider(self, group: Group, call: Call, origin: Origin) -> None:
         """`call` has come from somebody who may be lent a worker of `group` for more of its kind."""
-        if not group.is_quick or call.wants_output or not call.is_awaited or len(call.body) > MAX_INLINE:
+        if self._is_closed or not group.is_short or call.wants_output or not call.is_awaited:
             return
-        if self._is_closed or call.session.call is None or call.session.call.depth > 1:
+        if len(call.body) > MAX_INLINE or call.timeout < _LEAST_TIMEOUT:
             return
         terms = self._terms.get(group)
         if terms is None:
@@ -222,6 +224,9 @@ class Lending:
         terms = self._terms.get(group)
         if terms is None or not terms.loans:
             return False
+        others = group.starting or any(worker.loan is None for worker in group.workers)
+        if others and group.size < self._limit:
+            return False
         now = asyncio.get_running_loop().time()
         terms.after, terms.spare = now + _PAUSE, now + _SPARE
         self.recall(terms.loans.values())
@@ -258,23 +263,19 @@ class Lending:
 
     # -- coming back ----------------------------------------------------------------------------------------------
 
-    def returned(self, borrower: Borrower, number: int, calls: int, latest: int, is_broken: bool, runs: bool) -> None:
-        """`borrower` has given back the worker of loan `number`.
-
-        calls      how many it has made there
-        latest     number of the latest of them
-        is_broken  the process didn't keep to the protocol
-        runs       one still runs; it comes as a `Begun`
-        """
+    def returned(self, borrower: Borrower, number: int, back: Back) -> None:
+        """`borrower` has given back the worker of loan `number`."""
         loan = self._loans.get(number)
         if loan is None or loan.borrower is not borrower:
             return  # given up
-        loan.worker.calls_left -= calls
-        loan.worker.come_back(latest)
+        loan.worker.calls_left -= back.calls
+        loan.worker.come_back(back.latest)
         self._forget(loan)
-        if is_broken:
+        if back.is_slow:
+            loan.group.note_long()
+        if back.is_broken:
             loan.worker.kill()
-        if runs and not is_broken:
+        if back.begun is not None:
             self._loans[number] = loan
         else:
             self._settle(loan)

@@ -110,7 +110,7 @@ class Borrowing:
         if len(descriptors) != 2:  # there were none left for it
             for descriptor in descriptors:
                 os.close(descriptor)
-            self._link.send(RETURNED, lent.loan, frames.encode((0, lent.latest, False, None)))
+            self._link.send(RETURNED, lent.loan, frames.encode((0, lent.latest, False, False, None)))
             return
         link = FramesLink(self._largest)
         link.adopt(*descriptors)
@@ -169,20 +169,20 @@ class Borrowing:
         self._expect(asked, number)
 
     def hand_over(
-        self, loan: int, calls: int, latest: int, is_broken: bool, number: int, running: Asked | None, seconds: float
+        self, loan: int, told: tuple[int, int, bool, bool], number: int, running: Asked | None, seconds: float
     ) -> None:
-        """Give a worker back, and what it works on."""
+        """Give a worker back (`frames.Returned`), and what it works on."""
         self._loans.pop(loan, None)
+        _, _, is_broken, _ = told
         if running is not None and is_broken:
             self.hand_over_answered(running, 0, 0, seconds, b"")
             running = None
         if running is None:
-            self._link.send(RETURNED, loan, frames.encode((calls, latest, is_broken, None)))
+            self._link.send(RETURNED, loan, frames.encode((*told, None)))
             return
         stream = self._link.next_number()
         request = frames.request_of(running.scope, running.body, False)
-        told = calls, latest, False, (stream, request, number, seconds)
-        self._link.send(RETURNED, loan, frames.encode(told))
+        self._link.send(RETURNED, loan, frames.encode((*told, (stream, request, number, seconds))))
         self._expect(running, stream)
 
     def _expect(self, asked: Asked, stream: int) -> None:

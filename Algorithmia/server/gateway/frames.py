@@ -134,12 +134,13 @@ class Running(msgspec.Struct, array_like=True):
 
 
 class Returned(msgspec.Struct, array_like=True):
-    """What has become of a loan: calls made, number of the latest, whether the process broke the protocol, and the one
-    that it works on."""
+    """What has become of a loan: calls made, number of the latest, whether the process broke the protocol, whether its
+    calls take too long for this, and the one that it works on."""
 
     calls: int
     latest: int
     is_broken: bool
+    is_slow: bool
     running: Running | None
 
 

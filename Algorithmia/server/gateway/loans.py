@@ -20,6 +20,8 @@ from . import frames
 _AHEAD, MOST_WAITING = 64, 256
 # Seconds: a call that runs for longer is given back, with its worker; so is a worker that has nothing to do.
 _PATIENCE, _IDLE = 0.02, 0.5
+# Seconds that calls may take, of which the latest count most, and that they may have to wait.
+_SHORT, _WEIGHT, _HORIZON = 0.001, 0.1, 0.1
 _MOST_READS = 64
 
 
@@ -72,7 +74,7 @@ class Group:
 
 
 class Desk(Protocol):
-    """What a loan is of (`desk.Borrowing`)."""
+    """What a loan is of (`borrowing.Borrowing`)."""
 
     loop: asyncio.AbstractEventLoop
     turn: Turn
@@ -87,17 +89,15 @@ class Desk(Protocol):
         """Pass on a call with the worker's answer to it."""
 
     def hand_over(
-        self, loan: int, calls: int, latest: int, is_broken: bool, number: int, running: Asked | None, seconds: float
+        self, loan: int, told: tuple[int, int, bool, bool], number: int, running: Asked | None, seconds: float
     ) -> None:
-        """Give a worker back, and what it works on."""
+        """Give a worker back (`frames.Returned`), and what it works on."""
 
 
 class Loan:
     """One worker."""
 
-    def __init__(
-        self, desk: Desk, number: int, group: Group, link: FramesLink, calls: int, latest: int
-    ) -> None:
+    def __init__(self, desk: Desk, number: int, group: Group, link: FramesLink, calls: int, latest: int) -> None:
         self._desk = desk
         self._loop = desk.loop
         self._number = number
@@ -110,6 +110,7 @@ class Loan:
         self._waiting: deque[Asked] = deque()
         self._began = 0.0  # when the call that runs became the first
         self._seen = 0  # the call that ran when the timer came last
+        self._mean = 0.0  # seconds of a call, of late
         self._last = self._loop.time()
         self._is_scheduled = self._is_over = False
         self._timer = self._loop.call_later(_PATIENCE, self._look)
@@ -118,7 +119,8 @@ class Loan:
     @property
     def is_full(self) -> bool:
         """Whether it takes no more calls for the moment."""
-        return len(self._waiting) >= MOST_WAITING
+        ahead = len(self._waiting)
+        return ahead >= MOST_WAITING or (ahead + len(self._sent)) * self._mean > _HORIZON
 
     def call(self, asked: Asked) -> None:
         """Have the worker do it, in this turn of the loop or when it has done others."""
@@ -195,6 +197,7 @@ class Loan:
         if not 0 <= seconds <= running + _PATIENCE:  # its own words, and counted for all
             seconds = running
         self._began = self._last = now
+        self._mean += (running - self._mean) * _WEIGHT
         desk = self._desk
         try:
             result = result_of(kind, content_type, seconds, body)
@@ -215,15 +218,20 @@ class Loan:
     def _look(self) -> None:
         """See whether the worker should go back."""
         first = next(iter(self._sent), 0)
+        is_slow = self._mean > _SHORT
         idle = not first and not self._waiting and self._loop.time() - self._last > _IDLE
-        if idle or (first and first == self._seen):
-            self.give_back()
+        if idle or is_slow or (first and first == self._seen):
+            self.give_back(is_slow=is_slow)
             return
         self._seen = first
         self._timer = self._loop.call_later(_PATIENCE, self._look)
 
-    def give_back(self, is_broken: bool = False) -> None:
-        """Give the worker back, with the call that it works on; the others go to the platform's process."""
+    def give_back(self, is_broken: bool = False, is_slow: bool = False) -> None:
+        """Give the worker back, with the call that it works on; the others go to the platform's process.
+
+        is_broken  it has answered what it wasn't asked
+        is_slow    its calls take too long for this
+        """
         group, desk, sent = self._group, self._desk, self._sent
         if self._is_over:
             return
@@ -243,7 +251,7 @@ class Loan:
         self._link.close()
         seconds = self._loop.time() - self._began
         number, running = next(iter(sent.items()), (0, None))
-        desk.hand_over(self._number, self._calls, self._latest, is_broken, number, running, seconds)
+        desk.hand_over(self._number, (self._calls, self._latest, is_broken, is_slow), number, running, seconds)
         for asked in tuple(sent.values())[1:]:  # which only a process takes that breaks the protocol
             desk.hand_over_answered(asked, 0, 0, 0.0, b"")
         sent.clear()

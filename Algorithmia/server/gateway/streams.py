@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from ..engine.base import Begun
+from ..engine.base import Back, Begun
 from ..exchange import EXTENSIONS, WHOLE
 from . import frames
 from .frames import (
@@ -178,7 +178,8 @@ class GatewayLink(Channel):
         running, begun = told.running, None
         if running is not None:
             begun = Begun(self, loan, running.number, running.seconds)
-        self._lent_calls.returned(self, loan, told.calls, told.latest, told.is_broken, begun)
+        back = Back(told.calls, told.latest, told.is_broken, told.is_slow, begun)
+        self._lent_calls.returned(self, loan, back)
         if running is not None:
             self._begin(running.stream, running.request, begun)
 

@@ -113,7 +113,9 @@ async def _run(platform: Platform, known: KnownCall, receive: Receive, scope: An
     """
     options = known.options
     request: ForwardedRequest | None = scope.get("forwarded")
-    origin = None if request is None else _Origin(request, known, scope, head)
+    origin = None
+    if request is not None and (head is not None or request.begun is not None):
+        origin = _Origin(request, known, scope, head)
     notes = scope["notes"] = {"algorithm": known.label}
     body = await _read_body(receive, platform.settings.max_input_bytes)
     work = platform.invoker.invoke(
