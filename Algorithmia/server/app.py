@@ -23,6 +23,7 @@ from .logs import RequestLog
 from .request_ids import new_uuid
 
 if TYPE_CHECKING:
+    from .lent_calls import ForwardedRequest
     from .platform import Platform
 
 log = logging.getLogger("algorithmia.http")
@@ -172,6 +173,9 @@ class Application:
         gate = self.gate if shortcut is None else None
         answer = shortcut or self._find_answer
         status = 0
+        forwarded: ForwardedRequest | None = scope.get("forwarded")
+        if forwarded is not None and forwarded.begun is not None:
+            began -= forwarded.begun.waited
 
         async def send_with_id(message: Any) -> None:
             nonlocal status

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .engine.base import Back, Begun, Borrower, Build, ContentType
-from .services.call_documents import CallOptions
+from .engine.base import Back, Begun, Borrower
 
 if TYPE_CHECKING:
     from .logs import RequestLog
     from .platform import Platform
+    from .routes.algo import KnownCall
 
 log = logging.getLogger("algorithmia.gateway")
 
@@ -28,12 +28,9 @@ _LIMIT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A call but for its input, as a gateway needs it, and the log: `entry` is what all its lines have."""
+    """A call but for its input, and what all lines of the log about such calls have."""
 
-    build: Build
-    options: CallOptions
-    content_type: ContentType
-    source_visible: bool
+    call: KnownCall
     entry: dict[str, Any]
 
 
@@ -54,10 +51,15 @@ class Gateway(Borrower, Protocol):
 
 
 class ForwardedRequest(Protocol):
-    """A request that a gateway has passed on. `begun`: it is a call that runs already."""
+    """A request that a gateway has passed on.
+
+    begun   it is a call that a worker was given already
+    lesson  by which the gateway knew it then, and that it was allowed
+    """
 
     gateway: Gateway
     begun: Begun | None
+    lesson: Lesson | None
 
 
 class LentCalls:
@@ -73,6 +75,7 @@ class LentCalls:
     def add(self, gateway: Gateway) -> None:
         """One more."""
         self._gateways.add(gateway)
+        self._platform.lending.add(gateway)
 
     def remove(self, gateway: Gateway) -> None:
         """It has gone, and its workers with it."""
@@ -93,7 +96,7 @@ class LentCalls:
         count = 0
         for lesson, request_id, seconds, running in calls:
             entry = {"request_id": request_id, **lesson.entry, "seconds": int(seconds * 1e6) / 1e6}
-            ended_well(lesson.build, running, seconds, entry)
+            ended_well(lesson.call.resolved.build, running, seconds, entry)
             add(entry)
             count += 1
         self._platform.activity.add(count)

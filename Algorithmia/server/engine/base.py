@@ -128,11 +128,12 @@ class Borrower(Protocol):
 
 @dataclass(slots=True)
 class Begun:
-    """A call that a borrower has begun and gives back. Whoever has it runs it on, or drops it (`LocalPool.drop`).
+    """A call that a borrower has begun and gives back. Whoever has it runs it on, or drops it (`Lending.drop`).
 
     loan      number of the loan whose worker runs it
     number    that of the call
     seconds   how long it has been running
+    waited    seconds since its request has come
     answer    what the worker has answered: kind, content type, seconds, body; None while it runs
     """
 
@@ -140,6 +141,7 @@ class Begun:
     loan: int
     number: int
     seconds: float
+    waited: float
     answer: tuple[int, int, float, bytes] | None = None
 
 

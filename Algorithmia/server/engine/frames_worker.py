@@ -98,10 +98,12 @@ class FramesWorker(Worker):
         self._link.resume(self._receive)
 
     def adopt(self, call: Call, number: int, seconds: float) -> _Sent:
-        """The process works on `call` already, as number `number`, and has to end `seconds` from now; see `outcome`."""
-        sent = _Sent(number, call, self._loop.create_future(), self._loop.time() + seconds)
+        """The process has been working on `call`, as number `number`, for so many seconds; see `outcome`."""
+        began = self._loop.time() - seconds
+        sent = _Sent(number, call, self._loop.create_future(), began + call.timeout)
         self._sent[number] = sent
         self._next()
+        self._began = began
         self._watch_time(sent.deadline)
         return sent
 

@@ -116,7 +116,7 @@ class Group:
         """Whether `call` may be sent to the busy `worker`."""
         if worker.is_leaving or not worker.is_alive or worker.generation != self.generation or not worker.holders:
             return False
-        if worker.calls_left <= 0 or worker.is_reserved or worker.loan is not None:
+        if worker.calls_left <= 0 or worker.reservation is not None or worker.loan is not None:
             return False
         if self.build.runtime.concurrency > 1:
             return worker.holders < self.build.runtime.concurrency

@@ -83,14 +83,13 @@ class _Terms:
     spare   until when one worker more is there than are lent
     """
 
-    __slots__ = ("after", "group", "interests", "loans", "number", "reserved", "spare", "uses_platform")
+    __slots__ = ("after", "group", "interests", "loans", "number", "spare", "uses_platform")
 
     def __init__(self, number: int, group: Group) -> None:
         self.number = number
         self.group = group
         self.loans: dict[Borrower, Loan] = {}
         self.interests: dict[Borrower, _Interest] = {}
-        self.reserved: dict[Worker, tuple[Borrower, float]] = {}
         self.after = self.spare = 0.0
         self.uses_platform = False
 
@@ -116,12 +115,17 @@ class Lending:
         self._limit = limit
         self._terms: dict[Group, _Terms] = {}
         self._loans: dict[int, Loan] = {}
+        self._borrowers: set[Borrower] = set()
         self._number = 0
         self._is_closed = False
         self.recalled: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
         return len(self._loans)
+
+    def add(self, borrower: Borrower) -> None:
+        """One who may be lent workers, until it is `lost`."""
+        self._borrowers.add(borrower)
 
     # -- lending --------------------------------------------------------------------------------------------------
 
@@ -138,6 +142,8 @@ class Lending:
         if terms.uses_platform:
             return
         borrower = origin.borrower
+        if borrower not in self._borrowers:
+            return  # it has gone
         origin.allow(terms.number)
         if borrower in terms.loans:
             return
@@ -164,35 +170,32 @@ class Lending:
         if group.size < wanted:
             self._grow(group, session)
             return
-        for worker in group.idle:
-            if isinstance(worker, FramesWorker) and worker.is_alive and worker.generation == group.generation:
+        if len(group.idle) > 1:  # the call that is to be made takes the last
+            worker = group.idle[0]
+            if isinstance(worker, FramesWorker) and worker.is_alive:
                 group.idle.remove(worker)
                 worker.hold()
                 self._lend(terms, worker, borrower)
                 return
-        for worker, (owner, until) in tuple(terms.reserved.items()):
-            if not worker.is_alive:
-                del terms.reserved[worker]
-            elif owner is borrower and until > now:
-                return
-        for worker in group.workers:
-            if isinstance(worker, FramesWorker) and worker.loan is None and worker not in terms.reserved:
-                terms.reserved[worker] = borrower, now + _PATIENCE
-                worker.is_reserved = True
+        reservations = [worker.reservation for worker in group.workers if worker.is_alive and worker.reservation]
+        if any(owner is borrower and until > now for owner, until in reservations):
+            return
+        for worker in (*reversed(group.idle), *group.workers):
+            if isinstance(worker, FramesWorker) and worker.loan is None and worker.reservation is None:
+                worker.reservation = borrower, now + _PATIENCE
                 borrower.offer(terms.number)
                 return
 
     def hand_over(self, group: Group, worker: Worker) -> bool:
         """Lend `worker`, which nobody holds any more, if it is reserved for somebody; whether it is lent."""
         terms = self._terms.get(group)
-        if terms is None or worker not in terms.reserved:
+        if terms is None or worker.reservation is None:
             return False
-        borrower, until = terms.reserved[worker]
+        borrower, until = worker.reservation
         is_over = asyncio.get_running_loop().time() > until
         if group.waiting and not is_over:
             return False  # they were sent before
-        del terms.reserved[worker]
-        worker.is_reserved = False
+        worker.reservation = None
         if is_over or borrower in terms.loans or not isinstance(worker, FramesWorker) or not self._may_lend():
             return False
         worker.hold()
@@ -290,7 +293,7 @@ class Lending:
             raise CallFailure(_GONE, "SystemError")
         worker, group = loan.worker, loan.group
         group.note_long()
-        running = worker.adopt(call, begun.number, call.timeout - begun.seconds)
+        running = worker.adopt(call, begun.number, begun.seconds)
         self._take_back(loan)
         try:
             return await worker.outcome(running)
@@ -306,6 +309,7 @@ class Lending:
 
     def lost(self, borrower: Borrower) -> None:
         """`borrower` has gone, and nobody knows what its workers do."""
+        self._borrowers.discard(borrower)
         for loan in tuple(self._loans.values()):
             if loan.borrower is borrower:
                 self._end(loan)

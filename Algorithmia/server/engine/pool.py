@@ -240,7 +240,7 @@ class LocalPool:
             self._hand_more_over(group, worker)
         elif worker.is_leaving:
             self._let_go(group, worker)
-        elif worker.is_reserved and self.lending.hand_over(group, worker):
+        elif worker.reservation is not None and self.lending.hand_over(group, worker):
             pass
         elif waiter is not None and (waiter.is_child or group.size <= self._growth.limit):
             self._hand_over(group, worker, waiter)

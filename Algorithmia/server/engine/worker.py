@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from ..settings import MIB
 from . import memory
-from .base import Call, CallFailure, Result
+from .base import Borrower, Call, CallFailure, Result
 from .disposal import Disposal
 from .doorway import Doorway, port_of
 from .launch import Launch
@@ -83,7 +83,7 @@ class Worker(ABC):
     """
 
     takes_several = False
-    is_reserved = False  # is to be lent as soon as nobody holds it
+    reservation: tuple[Borrower, float] | None = None  # to whom it is to be lent as soon as nobody holds it, until when
     is_exclusive = False  # runs a call whose output is wanted: nothing may be sent behind it
 
     def __init__(self, launch: Launch, on_end: Callable[[Worker], None]) -> None:

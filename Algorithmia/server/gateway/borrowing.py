@@ -88,6 +88,9 @@ class Borrowing:
     def known(self, lesson: int, payload: bytes) -> None:
         """Calls with this head are for that group."""
         known = frames.decode_known(payload)
+        before = self._heads.get(known.head)
+        if before is not None and before.group.number != known.group:  # that group has gone
+            self._groups.pop(before.group.number, None)
         self._heads[known.head] = Head(lesson, known, self._group(known.group))
 
     def forget(self, number: int) -> None:
@@ -137,7 +140,7 @@ class Borrowing:
     def _group(self, number: int) -> Group:
         group = self._groups.get(number)
         if group is None:
-            group = self._groups[number] = Group()
+            group = self._groups[number] = Group(number)
         return group
 
     def _kept(self, group: Group) -> deque[Asked]:
@@ -164,8 +167,7 @@ class Borrowing:
     def hand_over_answered(self, asked: Asked, kind: int, content_type: int, seconds: float, body: bytes) -> None:
         """Pass on a call with the worker's answer to it."""
         number = self._link.next_number()
-        request = frames.request_of(asked.scope, asked.body, False)
-        self._link.send(ANSWERED, number, frames.encode((request, kind, content_type, seconds, body)))
+        self._link.send(ANSWERED, number, frames.encode((*self._begun(asked), kind, content_type, seconds, body)))
         self._expect(asked, number)
 
     def hand_over(
@@ -181,9 +183,13 @@ class Borrowing:
             self._link.send(RETURNED, loan, frames.encode((*told, None)))
             return
         stream = self._link.next_number()
-        request = frames.request_of(running.scope, running.body, False)
-        self._link.send(RETURNED, loan, frames.encode((*told, (stream, request, number, seconds))))
+        self._link.send(RETURNED, loan, frames.encode((*told, (*self._begun(running), stream, number, seconds))))
         self._expect(running, stream)
+
+    def _begun(self, asked: Asked) -> tuple[Any, ...]:
+        """What is said of a call that a worker has been given: the first members of `Answered` and `Running`."""
+        request = frames.request_of(asked.scope, asked.body, False)
+        return request, asked.head.lesson, self.loop.time() - asked.arrived
 
     def _expect(self, asked: Asked, stream: int) -> None:
         if asked.is_wanted:

@@ -198,7 +198,10 @@ class PlatformLink(frames.Channel):
 
     largest    answer of a worker, and `max_input` of a call, in bytes
     borrowing  the calls that need not go over it
+    take_lent  takes the workers that have come
     """
+
+    take_lent: Callable[[], None]
 
     def __init__(self, largest: int, max_input: int) -> None:
         super().__init__()
@@ -247,6 +250,7 @@ class PlatformLink(frames.Channel):
         elif kind == OFFER:
             self.borrowing.offered(number)
         elif kind == RECALL:
+            self.take_lent()  # that one was sent before
             self.borrowing.recall(number)
         elif kind == FORGET:
             self.borrowing.forget(number)

@@ -115,9 +115,12 @@ class Called(msgspec.Struct, array_like=True, gc=False):
 
 
 class Answered(msgspec.Struct, array_like=True):
-    """A call with a worker's answer to it: kind, content type and seconds as in its frame, and the body."""
+    """A call with a worker's answer to it: the lesson, seconds since its request has come; kind, content type and
+    seconds as in the worker's frame, and the body."""
 
     request: Request
+    lesson: int
+    waited: float
     kind: int
     content_type: int
     seconds: float
@@ -125,10 +128,13 @@ class Answered(msgspec.Struct, array_like=True):
 
 
 class Running(msgspec.Struct, array_like=True):
-    """A call that a worker works on: stream and number of its request, its own number, and for how many seconds."""
+    """A call that a worker works on: the lesson, seconds since its request has come; number of the stream, its own
+    number, and for how many seconds it runs."""
 
-    stream: int
     request: Request
+    lesson: int
+    waited: float
+    stream: int
     number: int
     seconds: float
 

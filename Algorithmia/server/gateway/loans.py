@@ -65,9 +65,10 @@ class Asked:
 class Group:
     """Calls that the same workers take: those of one build for one account."""
 
-    __slots__ = ("kept", "loan", "offer")
+    __slots__ = ("kept", "loan", "number", "offer")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.loan: Loan | None = None
         self.kept: deque[Asked] = deque()  # for a worker that is to come
         self.offer: asyncio.TimerHandle | None = None

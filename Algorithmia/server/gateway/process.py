@@ -42,19 +42,20 @@ class Options(msgspec.Struct):
 
 
 class Entrance:
-    """Connections that the platform has accepted become uvicorn's."""
+    """Connections that the platform has accepted become uvicorn's, and workers that it lends the link's."""
 
     def __init__(self, passage: socket.socket, server: uvicorn.Server, link: PlatformLink) -> None:
         self._loop = asyncio.get_running_loop()
         self._passage = passage
         self._server = server
         self._link = link
+        link.take_lent = self.take
         self._opening: set[asyncio.Task[None]] = set()
         passage.setblocking(False)
         self._loop.add_reader(passage, self.take)
 
     def take(self) -> None:
-        """Take the connections that have come."""
+        """Take the connections and workers that have come."""
         while True:
             try:
                 content, descriptors, _, _ = socket.recv_fds(self._passage, _LONGEST, 2)

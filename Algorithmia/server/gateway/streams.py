@@ -84,7 +84,7 @@ class GatewayLink(Channel):
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
         if kind == REQUEST:
-            self._begin(number, frames.decode_request(payload), None)
+            self._begin(number, frames.decode_request(payload))
         elif kind == CALLED:
             self._called(frames.decode_called(payload))
         elif kind == CLOSED:
@@ -98,7 +98,7 @@ class GatewayLink(Channel):
         elif kind == ANSWERED:
             told = frames.decode_answered(payload)
             answer = told.kind, told.content_type, told.seconds, told.body
-            self._begin(number, told.request, Begun(self, 0, 0, told.seconds, answer))
+            self._begin(number, told.request, Begun(self, 0, 0, told.seconds, told.waited, answer), told.lesson)
         elif kind == RETURNED:
             self._returned(number, frames.decode_returned(payload))
         elif kind == FORGOTTEN:
@@ -110,8 +110,8 @@ class GatewayLink(Channel):
             if found is not None:  # else it has been answered meanwhile
                 found.on_frame(kind, payload)
 
-    def _begin(self, number: int, request: frames.Request, begun: Begun | None) -> None:
-        stream = self._streams[number] = Stream(self, number, request, begun)
+    def _begin(self, number: int, request: frames.Request, begun: Begun | None = None, lesson: int = 0) -> None:
+        stream = self._streams[number] = Stream(self, number, request, begun, self._lessons.get(lesson))
         task = self._loop.create_task(stream.run())
         task.add_done_callback(self._tasks.discard)
         self._tasks.add(task)
@@ -138,11 +138,13 @@ class GatewayLink(Channel):
         """Have it make such calls with workers of that group."""
         if len(self._taught) >= _MOST_TAUGHT:
             self.forget()
+        if head in self._taught:  # for a group that has gone
+            self._drop_later([self._taught[head][0]])
         number = self._lesson = self._lesson % 0xFFFFFFFF + 1
         self._lessons[number] = lesson
         self._taught[head] = number, group
-        options = lesson.options
-        known = head, group, lesson.content_type, options.output, options.timing, lesson.source_visible
+        call, options = lesson.call, lesson.call.options
+        known = head, group, call.content_type, options.output, options.timing, call.resolved.source_visible
         self.send(KNOWN, number, frames.encode(known))
 
     def forget(self) -> asyncio.Future[None]:
@@ -150,8 +152,7 @@ class GatewayLink(Channel):
         number = self._forgotten = self._forgotten % 0xFFFFFFFF + 1
         forgetting = self._forgetting[number] = self._loop.create_future()
         self.send(FORGET, number)
-        # It tells of calls that have begun already.
-        self._loop.call_later(_LATE, self._drop_lessons, [lesson for lesson, _ in self._taught.values()])
+        self._drop_later([lesson for lesson, _ in self._taught.values()])
         self._taught.clear()
         if self.lost.done():
             forgetting.set_result(None)
@@ -161,6 +162,10 @@ class GatewayLink(Channel):
         """Close the socket now, which ends the gateway."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _drop_later(self, numbers: list[int]) -> None:
+        """Forget these lessons, but not at once: the gateway tells of calls that have begun already."""
+        self._loop.call_later(_LATE, self._drop_lessons, numbers)
 
     def _drop_lessons(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -177,11 +182,11 @@ class GatewayLink(Channel):
     def _returned(self, loan: int, told: frames.Returned) -> None:
         running, begun = told.running, None
         if running is not None:
-            begun = Begun(self, loan, running.number, running.seconds)
+            begun = Begun(self, loan, running.number, running.seconds, running.waited)
         back = Back(told.calls, told.latest, told.is_broken, told.is_slow, begun)
         self._lent_calls.returned(self, loan, back)
         if running is not None:
-            self._begin(running.stream, running.request, begun)
+            self._begin(running.stream, running.request, begun, running.lesson)
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
@@ -217,7 +222,7 @@ class GatewayLink(Channel):
 class Stream:
     """One request: the functions `receive` and `send` that ASGI applications are given.
 
-    gateway, begun  see `lent_calls.ForwardedRequest`
+    gateway, begun, lesson  see `lent_calls.ForwardedRequest`
     """
 
     __slots__ = (
@@ -237,11 +242,15 @@ class Stream:
         "_waits",
         "begun",
         "gateway",
+        "lesson",
     )
 
-    def __init__(self, link: GatewayLink, number: int, request: frames.Request, begun: Begun | None) -> None:
+    def __init__(
+        self, link: GatewayLink, number: int, request: frames.Request, begun: Begun | None, lesson: Lesson | None
+    ) -> None:
         self.gateway = self._link = link
         self.begun = begun
+        self.lesson = lesson
         self._number = number
         self._request = request
         self._body: list[bytes] = [request.body] if request.body else []

@@ -165,7 +165,6 @@ class _Origin:
         platform: Platform = self._scope["platform"]
         if platform.known_calls is not None and platform.known_calls.find(head) is self._known:
             known = self._known
-            resolved = known.resolved
             entry = {
                 "method": "POST",
                 "path": shown_path(self._scope),
@@ -173,8 +172,7 @@ class _Origin:
                 "account": known.identity.account.username,
                 "algorithm": known.label,
             }
-            visible = resolved.source_visible
-            self.borrower.teach(head, group, Lesson(resolved.build, known.options, known.content_type, visible, entry))
+            self.borrower.teach(head, group, Lesson(known, entry))
 
 
 class KnownCalls:
@@ -192,8 +190,13 @@ class KnownCalls:
         """How to answer the request of `scope`, if it is a call like an earlier one."""
         if scope["method"] != "POST":
             return None
-        key = digest(scope)
-        known = self.find(key) if key is not None else None
+        request: ForwardedRequest | None = scope.get("forwarded")
+        key = known = None
+        if request is not None and request.begun is not None and request.lesson is not None:
+            known = request.lesson.call  # allowed when it began, whatever has changed since
+        else:
+            key = digest(scope)
+            known = self.find(key) if key is not None else None
         if known is None:
             return None
 

@@ -120,12 +120,13 @@ class Invoker:
         began = time.perf_counter()
         if notes is None:
             notes = {}
-        has_begun = origin is not None and origin.begun is not None
+        begun = origin.begun if origin is not None else None
         try:
-            if has_begun:  # whatever the limits say
-                tree = self.trees.enter_anyway(identity.account.id)
-            else:
+            if begun is None:
                 tree = self.trees.enter(identity, resolved.build)
+            else:  # whatever the limits say
+                began -= begun.waited
+                tree = self.trees.enter_anyway(identity.account.id)
         except ApiProblem as problem:
             self.meter.ended_badly(resolved.build, problem, 0.0, notes)
             raise
@@ -228,6 +229,8 @@ class Invoker:
     ) -> Result:
         """Run `call`, once its algorithm is built: that takes nothing of the time that the call has."""
         arrived = time.perf_counter()
+        if origin is not None and origin.begun is not None:
+            arrived -= origin.begun.waited
         try:
             if resolved.needs_build and self.first_use is not None:
                 call = replace(call, build=(await self.first_use.built(resolved, identity)).build)
