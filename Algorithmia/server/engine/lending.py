@@ -40,27 +40,35 @@ _GONE = "the worker process has ended"
 
 
 class Loan:
-    """A worker that a borrower has, see `worker.Loan`."""
+    """A worker that a borrower has, see `worker.Loan`. `back` is done once it has it no more."""
 
     def __init__(self, number: int, group: Group, worker: FramesWorker, borrower: Borrower) -> None:
+        loop = asyncio.get_running_loop()
         self.number = number
         self.group = group
         self.worker = worker
         self.borrower = borrower
-        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.back: asyncio.Future[None] = loop.create_future()
+        self.settled: asyncio.Future[None] = loop.create_future()
         self.give_up: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def recall(self) -> None:
         """Have it given back."""
-        if self._timer is None and not self.settled.done() and self.give_up is not None:
+        if self._timer is None and not self.back.done() and self.give_up is not None:
             self.borrower.recall(self.number)
-            self._timer = self.settled.get_loop().call_later(_LIMIT, self.give_up)
+            self._timer = self.back.get_loop().call_later(_LIMIT, self.give_up)
 
-    def settle(self) -> None:
-        """It is back."""
+    def come_back(self) -> None:
+        """The borrower doesn't have it any more."""
         if self._timer is not None:
             self._timer.cancel()
+        if not self.back.done():
+            self.back.set_result(None)
+
+    def settle(self) -> None:
+        """What it runs, if anything, is known."""
+        self.come_back()
         if not self.settled.done():
             self.settled.set_result(None)
 
@@ -100,6 +108,7 @@ class Lending:
     release   takes a worker that isn't held by its loan any more
     grow      starts one more worker of a group, which loads for that identity
     may_lend  whether nobody has to do without workers
+    recalled  done as what was asked back has come
     """
 
     def __init__(
@@ -248,10 +257,10 @@ class Lending:
     def recall(self, loans: Iterable[Loan]) -> None:
         """Ask these back; `recalled` has them until they are."""
         for loan in loans:
-            if not loan.settled.done():
-                self.recalled.add(loan.settled)
-                loan.settled.add_done_callback(self.recalled.discard)
-            loan.recall()
+            if not loan.back.done():
+                self.recalled.add(loan.back)
+                loan.back.add_done_callback(self.recalled.discard)
+                loan.recall()
 
     async def _ask(self, terms: _Terms, loan: Loan) -> None:
         """The worker asks the platform for something: find out for which call."""
@@ -273,6 +282,7 @@ class Lending:
             return  # given up
         loan.worker.calls_left -= back.calls
         loan.worker.come_back(back.latest)
+        loan.come_back()
         self._forget(loan)
         if back.is_slow:
             loan.group.note_long()
