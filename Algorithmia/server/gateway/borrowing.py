@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..call_heads import digest
@@ -189,7 +190,7 @@ class Borrowing:
     def _begun(self, asked: Asked) -> tuple[Any, ...]:
         """What is said of a call that a worker has been given: the first members of `Answered` and `Running`."""
         request = frames.request_of(asked.scope, asked.body, False)
-        return request, asked.head.lesson, self.loop.time() - asked.arrived
+        return request, asked.head.lesson, perf_counter() - asked.arrived
 
     def _expect(self, asked: Asked, stream: int) -> None:
         if asked.is_wanted:

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from ..connections import BoundedConnection
@@ -103,7 +104,7 @@ class Connection(BoundedConnection):
         link, scope, body = self._link, cycle.scope, bytes(cycle.body)
         head = link.borrowing.find(scope, len(body))
         if head is not None:
-            self._asked = Asked(head, scope, body, self.loop.time(), self._on_result, self._forwarded)
+            self._asked = Asked(head, scope, body, perf_counter(), self._on_result, self._forwarded)
             link.borrowing.call(self._asked)
         else:
             self._number = link.request(self._on_frame, scope, body, False)

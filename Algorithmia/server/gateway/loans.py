@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter  # event loops may count whole milliseconds only
 from typing import Any, Protocol
 
 from ..engine import protocol
@@ -112,7 +113,7 @@ class Loan:
         self._began = 0.0  # when the call that runs became the first
         self._seen = 0  # the call that ran when the timer came last
         self._mean = 0.0  # seconds of a call, of late
-        self._last = self._loop.time()
+        self._last = perf_counter()
         self._is_scheduled = self._is_over = False
         self._timer = self._loop.call_later(_PATIENCE, self._look)
         link.resume(self._readable)
@@ -158,7 +159,7 @@ class Loan:
             self._calls_left -= 1
             self._calls += 1
             if not sent:
-                self._began = self._loop.time()
+                self._began = perf_counter()
             sent[number] = asked
 
     # -- answers ----------------------------------------------------------------------------------------------------
@@ -193,12 +194,12 @@ class Loan:
         if next(iter(sent), None) != number:
             return False  # the algorithm got hold of the socket
         asked = sent.pop(number)
-        now = self._loop.time()
+        now = perf_counter()
         running = now - self._began
         if not 0 <= seconds <= running + _PATIENCE:  # its own words, and counted for all
             seconds = running
         self._began = self._last = now
-        self._mean += (running - self._mean) * _WEIGHT
+        self._mean += (seconds - self._mean) * _WEIGHT
         desk = self._desk
         try:
             result = result_of(kind, content_type, seconds, body)
@@ -206,7 +207,7 @@ class Loan:
             desk.hand_over_answered(asked, kind, content_type, seconds, body)
             return not isinstance(problem, BrokenAnswer)
         request_id = f"req-{new_uuid()}"
-        total = now - asked.arrived
+        total = max(now - asked.arrived, seconds)
         desk.tell(asked.head.lesson, request_id, total, seconds)
         if asked.is_wanted:
             head = asked.head
@@ -220,7 +221,7 @@ class Loan:
         """See whether the worker should go back."""
         first = next(iter(self._sent), 0)
         is_slow = self._mean > _SHORT
-        idle = not first and not self._waiting and self._loop.time() - self._last > _IDLE
+        idle = not first and not self._waiting and perf_counter() - self._last > _IDLE
         if idle or is_slow or (first and first == self._seen):
             self.give_back(is_slow=is_slow)
             return
@@ -250,7 +251,7 @@ class Loan:
         # It may have begun the next one before that could be taken back: then its answer to the one before has come.
         is_broken = is_broken or not self._take_last_answers()
         self._link.close()
-        seconds = self._loop.time() - self._began
+        seconds = perf_counter() - self._began
         number, running = next(iter(sent.items()), (0, None))
         desk.hand_over(self._number, (self._calls, self._latest, is_broken, is_slow), number, running, seconds)
         for asked in tuple(sent.values())[1:]:  # which only a process takes that breaks the protocol
