@@ -90,8 +90,8 @@ class Borrowing:
         """Calls with this head are for that group."""
         known = frames.decode_known(payload)
         before = self._heads.get(known.head)
-        if before is not None and before.group.number != known.group:  # that group has gone
-            self._groups.pop(before.group.number, None)
+        if before is not None and before.group.number != known.group and before.group.loan is None:
+            self._groups.pop(before.group.number, None)  # that group has gone
         self._heads[known.head] = Head(lesson, known, self._group(known.group))
 
     def forget(self, number: int) -> None:
