@@ -14,7 +14,7 @@ import pytest
 from answers import Answer
 from engine_zoo import is_running, processes_with
 from git_hosted import wait_until
-from lending_world import Line, World, busy, do
+from lending_world import World, busy, do
 from managed import Manager
 from platforms import Server
 from test_gateways import gateways_of
