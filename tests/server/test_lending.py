@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +17,7 @@ from git_hosted import wait_until
 from lending_world import BINARY, JSON, TEXT, Line, World, busy, do
 from managed import ECHO, Manager
 from platforms import Server
+from test_gateways import connect
 from test_metrics import Scraper, outcomes
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs Linux")
@@ -191,6 +194,52 @@ def test_a_long_call_holds_up_nobody(world: World) -> None:
         lines[0].send(do("sleep", 30))
         callers.go_on(50)
         lines[0].close()
+
+
+def test_requests_that_follow_each_other_on_a_connection_are_answered_in_order(world: World) -> None:
+    inputs = ["one", do("sleep", 0.1), "two", do("fail", "no"), "x" * 60_000, "three", do("large", 10**6), b"{", "four"]
+    expected = ["one", "slept", "two", "no", "x" * 60_000, "three", "x" * 10**6, None, "four"]
+    bodies = [value if isinstance(value, bytes) else json.dumps(value).encode() for value in inputs]
+    calls = b"".join(_request(world, body) for body in bodies)
+    with busy(world) as callers, connect(world.server) as connection:
+        for _ in range(3):
+            connection.sendall(calls)
+            with connection.makefile("rb") as stream:
+                for value in expected:
+                    status, document = _answer(stream)
+                    assert status == (400 if value is None else 200)
+                    assert value in (document.get("result"), document.get("error", {}).get("message"), None)
+        callers.go_on()
+
+
+def test_who_reads_late_gets_every_answer(world: World) -> None:
+    count, text = 200, "x" * 40_000
+    with busy(world) as callers, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        host, _, port = world.server.address.rpartition("/")[2].partition(":")
+        connection.connect((host, int(port)))
+        calls = b"".join(_request(world, json.dumps([number, text]).encode()) for number in range(count))
+        sending = threading.Thread(target=connection.sendall, args=[calls])
+        sending.start()
+        callers.go_on(50)
+        with connection.makefile("rb") as stream:
+            for number in range(count):
+                assert _answer(stream)[1]["result"] == [number, text]
+        sending.join()
+
+
+def _request(world: World, body: bytes) -> bytes:
+    key = f"Authorization: Simple {world.key}"
+    head = [f"POST /v1/algo/{world.reference} HTTP/1.1", "Host: x", key, f"Content-Type: {JSON}"]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def _answer(stream: Any) -> tuple[int, Any]:
+    """Status and document of the next one."""
+    status = int(stream.readline().split()[1])
+    lines = dict(line.rstrip().lower().split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
+    return status, json.loads(stream.read(int(lines[b"content-length"])))
 
 
 # -- counting -----------------------------------------------------------------------------------------------------
