@@ -175,7 +175,7 @@ class Application:
         status = 0
         forwarded: ForwardedRequest | None = scope.get("forwarded")
         if forwarded is not None and forwarded.begun is not None:
-            began -= forwarded.begun.waited
+            began = forwarded.begun.since
 
         async def send_with_id(message: Any) -> None:
             nonlocal status

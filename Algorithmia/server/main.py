@@ -207,7 +207,7 @@ async def _run(
             platform.builds.begin_shutdown()
             # `inner` stays open in any case. With no call to finish, connections are refused: clients start a platform
             # of their own then.
-            if inner is None and platform.invoker.has_calls:
+            if inner is None and (platform.invoker.has_calls or len(platform.lending)):
                 from .last_requests import LastRequests
 
                 last = LastRequests(application, platform.authenticator.is_session, options)

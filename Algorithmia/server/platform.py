@@ -118,6 +118,7 @@ class Platform:
         self.async_calls = AsyncCalls(self.database, self.call_errors)
         self.invoker = Invoker(self.algorithms, self.engine, self.data, settings, self.async_calls)
         self.backlog = Backlog(self.async_calls, self.algorithms, self.invoker, settings)
+        pool.starter.hold = self.invoker.trees.hold
         self.data.session_is_live = self.invoker.is_live
         self.cipher = Cipher(settings.state / "secrets.key")
         self.secrets = Secrets(self.database, self.cipher, self.recycle)

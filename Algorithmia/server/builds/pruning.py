@@ -22,6 +22,9 @@ class Workers(Protocol):
     def recycle(self, algorithm_id: str, builds: Collection[str]) -> None:
         """End the workers of these builds as they become idle."""
 
+    async def recycled(self) -> None:
+        """Return once it is known which of them are idle."""
+
     def uses(self, build_id: str) -> bool:
         """Whether a call of the build runs, or waits."""
         ...
@@ -73,6 +76,7 @@ class Pruning:
             if gone:
                 self._invalidate()
                 self._workers.recycle(algorithm_id, gone)
+                await self._workers.recycled()
                 self._left.update(gone)
             for build_id in tuple(self._left):
                 if build_id in self._left and not self._workers.uses(build_id):

@@ -133,7 +133,7 @@ class Begun:
     loan      number of the loan whose worker runs it
     number    that of the call
     seconds   how long it has been running
-    waited    seconds since its request has come
+    since     when its request came (`time.perf_counter`)
     answer    what the worker has answered: kind, content type, seconds, body; None while it runs
     """
 
@@ -141,7 +141,7 @@ class Begun:
     loan: int
     number: int
     seconds: float
-    waited: float
+    since: float
     answer: tuple[int, int, float, bytes] | None = None
 
 

@@ -32,7 +32,7 @@ class Group:
         self.waiting: collections.deque[Waiter] = collections.deque()
         self.failure = CallFailure("")  # why none could be started, the last time
         self.failures = 0  # in a row
-        self.retry_at = 0.0
+        self.retry_at = self.one_more_at = 0.0
         self.generation = 0  # counts the times that its workers had to be replaced
         self.last_used: Worker | None = None
         self._mean = 0.0  # seconds of a call, of late

@@ -22,6 +22,9 @@ log = logging.getLogger("algorithmia.engine")
 # A call waits so long for a worker that is busy, and for the first one to load, before another is started for it.
 _PATIENCE, _LONGEST_PATIENCE = 0.03, 0.25
 
+# Before the next attempt to start a worker that no call waits for.
+_LONG_PAUSE = 60.0
+
 _CROWDED = "this machine has no room for more worker processes: algorithms call each other too often at the same time"
 
 
@@ -131,14 +134,17 @@ class Growth:
     def start_one_more(self, group: Group, session: Identity) -> None:
         """Start a worker that no call waits for, if there is room and none is being started; it loads for `session`."""
         is_crowded = self.room.is_full or len(self.processes) >= 2 * self.room.most
-        if not (self.is_closed or group.starting or group.is_backing_off or is_crowded):
-            self._reserve(group)
-            self._begin(group, session)
+        if self.is_closed or group.starting or is_crowded or self._loop.time() < max(group.retry_at, group.one_more_at):
+            return
+        self._reserve(group)
+        self._begin(group, session, True)
 
-    def _begin(self, group: Group, session: Identity) -> None:
-        task = self._loop.create_task(self._serve_waiting(group, session))
+    def _begin(self, group: Group, session: Identity, is_one_more: bool = False) -> None:
+        let_go = self._starter.hold(session)  # its call may have ended before the worker has loaded
+        task = self._loop.create_task(self._serve_waiting(group, session, is_one_more))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: let_go())
 
     def _reserve(self, group: Group) -> None:
         """A worker of `group` is about to be started."""
@@ -158,10 +164,15 @@ class Growth:
         worker.retire()
         return True
 
-    async def _serve_waiting(self, group: Group, session: Identity) -> None:
+    async def _serve_waiting(self, group: Group, session: Identity, is_one_more: bool) -> None:
         try:
             worker, _ = await self._start_worker(group, session)
         except CallFailure as failure:
+            if is_one_more and group.workers:  # nobody has to hear of it
+                log.debug("one more worker did not start", extra={"problem": failure.message})
+                group.one_more_at = self._loop.time() + _LONG_PAUSE
+                self.grow(group)
+                return
             self._start_failed(group, failure)
         else:
             group.failures = 0

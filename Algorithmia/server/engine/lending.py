@@ -205,7 +205,9 @@ class Lending:
         if group.waiting and not is_over:
             return False  # they were sent before
         worker.reservation = None
-        if is_over or borrower in terms.loans or not isinstance(worker, FramesWorker) or not self._may_lend():
+        if is_over or borrower in terms.loans or borrower not in self._borrowers or not self._may_lend():
+            return False
+        if not isinstance(worker, FramesWorker):
             return False
         worker.hold()
         return self._lend(terms, worker, borrower)
@@ -298,10 +300,14 @@ class Lending:
         if begun.answer is not None:
             kind, content_type, seconds, body = begun.answer
             return result_of(kind, content_type, seconds, body)
-        loan = self._loans.pop(begun.loan, None)
-        if loan is None or loan.borrower is not begun.borrower:
+        loan = self._claim(begun)
+        if loan is None:
             raise CallFailure(_GONE, "SystemError")
         worker, group = loan.worker, loan.group
+        if group.account_id != call.session.account.id:
+            worker.kill()
+            self._settle(loan)
+            raise CallFailure(_GONE, "SystemError")
         group.note_long()
         running = worker.adopt(call, begun.number, begun.seconds)
         self._take_back(loan)
@@ -312,10 +318,17 @@ class Lending:
 
     def drop(self, begun: Begun) -> None:
         """Nobody runs this call on: end its worker, unless somebody does already."""
-        loan = self._loans.pop(begun.loan, None)
-        if loan is not None and loan.borrower is begun.borrower:
+        loan = self._claim(begun)
+        if loan is not None:
             loan.worker.kill()
             self._settle(loan)
+
+    def _claim(self, begun: Begun) -> Loan | None:
+        """The loan whose worker runs the call, once it has come back with it; nobody else gets it any more."""
+        loan = self._loans.get(begun.loan)
+        if loan is None or loan.borrower is not begun.borrower or not loan.back.done():
+            return None
+        return self._loans.pop(begun.loan)
 
     def lost(self, borrower: Borrower) -> None:
         """`borrower` has gone, and nobody knows what its workers do."""

@@ -128,6 +128,11 @@ class LocalPool:
                     worker.retire()
                 self.lending.recall_of(group)
 
+    async def recycled(self) -> None:
+        """Return once those workers are back that are lent and that `recycle` has asked for."""
+        if self.lending.recalled:
+            await asyncio.wait(tuple(self.lending.recalled))
+
     def uses(self, build_id: str) -> bool:
         """Whether a call of that build runs or waits, or a worker of it is being started."""
         held = any(worker.holders and group.build.id == build_id for worker, group in self._processes.items())

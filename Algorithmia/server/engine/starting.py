@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from ..identity import SessionKey
+from ..identity import Identity, SessionKey
 from ..settings import Settings
 from .base import Build
 from .doorway import Adopt
@@ -34,11 +34,13 @@ class Starter:
 
     address     base address at which algorithms reach the platform
     secrets_of  variables for the workers of the algorithm with this id, asked whenever one is made; may block
+    hold        has the session of an identity last until what it returns is called: a worker loads in it
     adopt       serves requests to the platform from workers that have a network of their own
     """
 
     def __init__(self, settings: Settings, sandbox: Sandbox, address: str) -> None:
         self.secrets_of: Callable[[str], Mapping[str, str]] | None = None
+        self.hold: Callable[[Identity], Callable[[], None]] = lambda session: lambda: None
         self.adopt: Adopt | None = None
         self._settings = settings
         self._sandbox = sandbox

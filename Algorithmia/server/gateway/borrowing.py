@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..call_heads import digest
@@ -160,10 +159,9 @@ class Borrowing:
 
     def forward(self, asked: Asked) -> None:
         """Pass on a call that hasn't begun."""
-        if asked.is_wanted:
-            number = self._link.next_number()
-            self._link.send(REQUEST, number, frames.encode(frames.request_of(asked.scope, asked.body, False)))
-            asked.forwarded(number)
+        number = self._link.next_number()
+        self._link.send(REQUEST, number, frames.encode(frames.request_of(asked.scope, asked.body, False)))
+        self._expect(asked, number)
 
     def hand_over_answered(self, asked: Asked, kind: int, content_type: int, seconds: float, body: bytes) -> None:
         """Pass on a call with the worker's answer to it."""
@@ -190,7 +188,7 @@ class Borrowing:
     def _begun(self, asked: Asked) -> tuple[Any, ...]:
         """What is said of a call that a worker has been given: the first members of `Answered` and `Running`."""
         request = frames.request_of(asked.scope, asked.body, False)
-        return request, asked.head.lesson, perf_counter() - asked.arrived
+        return request, asked.head.lesson, asked.arrived
 
     def _expect(self, asked: Asked, stream: int) -> None:
         if asked.is_wanted:

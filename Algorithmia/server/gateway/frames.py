@@ -115,12 +115,12 @@ class Called(msgspec.Struct, array_like=True, gc=False):
 
 
 class Answered(msgspec.Struct, array_like=True):
-    """A call with a worker's answer to it: the lesson, seconds since its request has come; kind, content type and
-    seconds as in the worker's frame, and the body."""
+    """A call with a worker's answer to it: the lesson, when its request came (`time.perf_counter`, which is the
+    machine's); kind, content type and seconds as in the worker's frame, and the body."""
 
     request: Request
     lesson: int
-    waited: float
+    since: float
     kind: int
     content_type: int
     seconds: float
@@ -128,12 +128,12 @@ class Answered(msgspec.Struct, array_like=True):
 
 
 class Running(msgspec.Struct, array_like=True):
-    """A call that a worker works on: the lesson, seconds since its request has come; number of the stream, its own
-    number, and for how many seconds it runs."""
+    """A call that a worker works on: the lesson, when its request came; number of the stream, its own number, and
+    for how many seconds it runs."""
 
     request: Request
     lesson: int
-    waited: float
+    since: float
     stream: int
     number: int
     seconds: float

@@ -142,7 +142,7 @@ class Loan:
                 return
             asked = waiting[0]
             if not asked.is_wanted:
-                waiting.popleft()
+                self._desk.forward(waiting.popleft())  # for the log
                 continue
             number = self._latest % 0xFFFFFFFF + 1
             try:

@@ -98,7 +98,7 @@ class GatewayLink(Channel):
         elif kind == ANSWERED:
             told = frames.decode_answered(payload)
             answer = told.kind, told.content_type, told.seconds, told.body
-            self._begin(number, told.request, Begun(self, 0, 0, told.seconds, told.waited, answer), told.lesson)
+            self._begin(number, told.request, Begun(self, 0, 0, told.seconds, told.since, answer), told.lesson)
         elif kind == RETURNED:
             self._returned(number, frames.decode_returned(payload))
         elif kind == FORGOTTEN:
@@ -182,7 +182,7 @@ class GatewayLink(Channel):
     def _returned(self, loan: int, told: frames.Returned) -> None:
         running, begun = told.running, None
         if running is not None:
-            begun = Begun(self, loan, running.number, running.seconds, running.waited)
+            begun = Begun(self, loan, running.number, running.seconds, running.since)
         back = Back(told.calls, told.latest, told.is_broken, told.is_slow, begun)
         self._lent_calls.returned(self, loan, back)
         if running is not None:
@@ -340,7 +340,8 @@ class Stream:
                 self._news = asyncio.Event()
             self._news.clear()
             await self._news.wait()
-        if self._is_gone or self._is_complete:
+        # Of a call that has begun the body comes first: it is stopped and counted as others are.
+        if self._is_complete or (self._is_gone and not (self.begun is not None and self._has_news)):
             return {"type": "http.disconnect"}
         self._has_news = False
         parts, self._body = self._body, []

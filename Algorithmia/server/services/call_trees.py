@@ -8,6 +8,7 @@ the event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..engine.base import Build
 from ..errors import ApiProblem, NotAuthenticated, TooManyRequests, Unavailable
@@ -129,6 +130,14 @@ class CallTrees:
             else:
                 del self.in_flight[tree.account_id]
         self.close(tree)
+
+    def hold(self, identity: Identity) -> Callable[[], None]:
+        """Have the tree of the call that `identity` acts in last until what this returns is called."""
+        tree = self._trees.get(identity.call.session_id) if identity.call is not None else None
+        if tree is None:
+            return lambda: None
+        tree.active += 1
+        return partial(self.close, tree)
 
     def close(self, tree: Tree) -> None:
         """What `tree` was planted for has ended, or one of its calls."""

@@ -125,7 +125,7 @@ class Invoker:
             if begun is None:
                 tree = self.trees.enter(identity, resolved.build)
             else:  # whatever the limits say
-                began -= begun.waited
+                began = begun.since
                 tree = self.trees.enter_anyway(identity.account.id)
         except ApiProblem as problem:
             self.meter.ended_badly(resolved.build, problem, 0.0, notes)
@@ -230,7 +230,7 @@ class Invoker:
         """Run `call`, once its algorithm is built: that takes nothing of the time that the call has."""
         arrived = time.perf_counter()
         if origin is not None and origin.begun is not None:
-            arrived -= origin.begun.waited
+            arrived = origin.begun.since
         try:
             if resolved.needs_build and self.first_use is not None:
                 call = replace(call, build=(await self.first_use.built(resolved, identity)).build)
