@@ -2,6 +2,9 @@
 there are any, or the server, which is started again on the same state. No wrong answer, no acknowledged async call that
 doesn't run, nothing left.
 
+Gateways are lent workers for calls that come thick and fast: with gateways, some of the quick calls are the first of
+many.
+
 ``python benchmarks/run.py chaos --calls 10000``; tests call `run` with less.
 """
 
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -47,6 +51,7 @@ _CALLS_PER_SERVER = 400  # on average, before it is killed
 _LATER = 0.3  # of the calls are async
 _PATIENCE = 120.0
 _GATEWAY_KILLS = 0.1  # of the kills
+_IN_A_ROW = 60  # at most, of the quick calls that follow each other with gateways
 _GATEWAY_GONE = 1.0  # so long after its death a caller may yet be given to it
 # What a caller may be told whose worker was killed, at work or while it loaded, or before it had a network.
 _KILLED, _NO_NETWORK = {"SystemExit", "LoadingError"}, "could not be given a network"
@@ -114,6 +119,7 @@ class _Chaos:
         self._report = report
         self._up = asyncio.Event()
         self._up.set()
+        self._has_gateways = bool(gateways(server))
         self._deaths = 0  # of servers and gateways
         self._gateway_died = 0.0
         self._acknowledged: dict[str, tuple[str, str]] = {}  # request id -> account and token
@@ -124,7 +130,9 @@ class _Chaos:
         """`calls` calls by `_CALLERS` callers; while these are made, the server dies `deaths` times, if any."""
         numbers = iter(range(calls))
         fatal = set(self._chance.sample(range(calls // 10, calls), deaths))
-        others = [asyncio.create_task(self._kill_workers()), asyncio.create_task(self._read_errors())] if deaths else []
+        work = [self._kill_workers(), self._read_errors()] if deaths else []
+        work += [self._count_loans()] if deaths and self._has_gateways else []
+        others = [asyncio.create_task(one) for one in work]
         try:
             await asyncio.gather(*(self._ask(index, numbers, fatal) for index in range(_CALLERS)))
         finally:
@@ -140,30 +148,42 @@ class _Chaos:
                 if number in fatal:
                     await self._kill_server()
                 await self._up.wait()
+                is_later = self._chance.random() < _LATER
+                reference = self._references[-1 if is_later else self._chance.randrange(len(self._references) - 1)]
+                texts = [f"call{number}"]
+                if self._has_gateways and reference == self._references[0]:
+                    texts += [f"call{number}.{again}" for again in range(self._chance.randrange(_IN_A_ROW))]
                 deaths = self._deaths
                 if deaths != connected_to:
                     await caller.close()
                     connected_to = deaths
-                is_later = self._chance.random() < _LATER
-                reference = self._references[-1 if is_later else self._chance.randrange(len(self._references) - 1)]
-                text = f"call{number}"
-                try:
-                    answer = await caller.call(reference + ("?output=void" if is_later else ""), text)
-                except (OSError, EOFError, TimeoutError) as problem:
-                    if deaths == self._deaths and time.monotonic() > self._gateway_died + _GATEWAY_GONE:
-                        what = f"{reference} gave no answer: {type(problem).__name__} {problem}"
-                        self._report.violations.append(what)
-                        return
-                    self._report.counts["calls that a server's or gateway's death left without an answer"] += 1
-                    connected_to = -1
-                    continue
-                if is_later and answer.status == 200:
-                    self._report.counts["async calls acknowledged"] += 1
-                    self._acknowledged[answer.document["request_id"]] = (account, text)
-                else:
-                    _judge(reference, text, answer, self._report)
-                if answer.status == 429 or answer.error:
-                    await asyncio.sleep(0.05)
+                for text in texts:
+                    try:
+                        answer = await caller.call(reference + ("?output=void" if is_later else ""), text)
+                    except (OSError, EOFError, TimeoutError) as problem:
+                        if deaths == self._deaths and time.monotonic() > self._gateway_died + _GATEWAY_GONE:
+                            what = f"{reference} gave no answer: {type(problem).__name__} {problem}"
+                            self._report.violations.append(what)
+                            return
+                        self._report.counts["calls that a server's or gateway's death left without an answer"] += 1
+                        connected_to = -1
+                        break
+                    if is_later and answer.status == 200:
+                        self._report.counts["async calls acknowledged"] += 1
+                        self._acknowledged[answer.document["request_id"]] = (account, text)
+                    else:
+                        _judge(reference, text, answer, self._report)
+                    if answer.status == 429 or answer.error:
+                        await asyncio.sleep(0.05)
+
+    async def _count_loans(self) -> None:
+        """See how many workers are lent, again and again."""
+        while True:
+            await self._up.wait()
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                engine = (await asyncio.to_thread(health, self._server))["engine"]
+                self._report.counts["workers seen lent"] += engine["lent"]
+            await asyncio.sleep(0.1)
 
     # -- killing -----------------------------------------------------------------------------------------------------
 
