@@ -109,6 +109,7 @@ def test_answers_are_those_of_a_platform_without_gateways(world: World, plain: W
             line = world.line()
             for _ in range(4):  # so that the gateway knows this call
                 line.call(b"1", query, kind)
+            wait_until(lambda: world.lent() >= 1)
             for _ in range(2):
                 assert _without_chance(line.call(value, query, kind)) == expected, (query, kind, value)
             line.close()
@@ -182,7 +183,7 @@ def test_nobody_gets_what_others_have_printed(world: World) -> None:
 
 
 def test_a_long_call_holds_up_nobody(world: World) -> None:
-    with busy(world) as callers:
+    with busy(world, wanted=2) as callers:
         lines = [world.line() for _ in range(4)]
         for line in lines:
             line.prime()
@@ -190,8 +191,8 @@ def test_a_long_call_holds_up_nobody(world: World) -> None:
             line.send(do("sleep", 1))
         for line in lines:
             assert line.receive().ok["result"] == "slept"
-        callers.go_on()
-        lines[0].send(do("sleep", 30))
+        wait_until(lambda: world.lent() == 2)
+        lines[0].send(do("sleep", 600))
         callers.go_on(50)
         lines[0].close()
 

@@ -43,6 +43,7 @@ def test_a_call_that_overruns_is_stopped(world: World) -> None:
     with busy(world) as callers:
         line = world.line()
         line.prime("?timeout=1")
+        wait_until(lambda: world.lent() == 1)
         before = callers.rounds
         document = line.call(do("sleep", 30), "?timeout=1").ok
         assert callers.rounds > before
@@ -63,6 +64,7 @@ def test_an_algorithm_whose_caller_leaves_is_stopped(world: World) -> None:
             first, second = (f"6{uuid.uuid4().int % 10**8}" for _ in range(2))
             line = world.line()
             line.prime()
+            wait_until(lambda: world.lent() == 1)
             line.send(do("sleep_as", [first, second]))
             wait_until(lambda mark=first: bool(processes_with(mark)))
             line.close()
@@ -96,6 +98,7 @@ def test_a_process_that_ends_fails_its_own_call_only(world: World, value: object
         line = world.line()
         line.prime()
         for _ in range(3):
+            wait_until(lambda: world.lent() == 1)
             error = line.call(value).error
             assert error["error_type"] == kind and words in error["message"]
             assert line.result("x") == "x"
