@@ -110,7 +110,9 @@ class Group:
             free = [worker for worker in self.workers if self.takes_more(worker, call)]
             return min(free, key=lambda worker: worker.holders, default=None)
         worker = self.last_used
-        return worker if worker is not None and self.takes_more(worker, call) else None
+        if worker is None or worker.loan is not None or worker.reservation is not None:
+            return next((other for other in self.workers if self.takes_more(other, call)), None)
+        return worker if self.takes_more(worker, call) else None
 
     def takes_more(self, worker: Worker, call: Call) -> bool:
         """Whether `call` may be sent to the busy `worker`."""

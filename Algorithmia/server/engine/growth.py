@@ -58,6 +58,8 @@ class Growth:
         self._is_feeding = False
         # Told that a group has to do without a process.
         self.on_short: Callable[[], None] | None = None
+        # Told of a group whose calls have waited for so long that another process was to be started.
+        self.on_late: Callable[[Group], object] | None = None
         self._loop: asyncio.AbstractEventLoop
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,6 +94,8 @@ class Growth:
             loop.call_later(_PATIENCE, self._grow_for, group, waiter, latest)
         else:
             self.grow(group)
+            if self.on_late is not None:
+                self.on_late(group)
 
     def grow(self, group: Group) -> None:
         """Start workers for the calls in line, as far as the limits allow."""

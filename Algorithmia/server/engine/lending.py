@@ -87,11 +87,12 @@ class _Interest:
 class _Terms:
     """What is lent of one group, and to whom it might be.
 
-    after   when it may be lent again
-    spare   until when one worker more is there than are lent
+    after     when it may be lent again
+    spare     until when one worker more is there than are lent
+    recalled  when it was last asked back because a call needed it
     """
 
-    __slots__ = ("after", "group", "interests", "loans", "number", "spare", "uses_platform")
+    __slots__ = ("after", "group", "interests", "loans", "number", "recalled", "spare", "uses_platform")
 
     def __init__(self, number: int, group: Group) -> None:
         self.number = number
@@ -99,6 +100,7 @@ class _Terms:
         self.loans: dict[Borrower, Loan] = {}
         self.interests: dict[Borrower, _Interest] = {}
         self.after = self.spare = 0.0
+        self.recalled = -_SPARE
         self.uses_platform = False
 
 
@@ -173,11 +175,15 @@ class Lending:
         """Lend `borrower` a worker as soon as one is free, if there are enough."""
         group = terms.group
         eager = {other for other, interest in terms.interests.items() if interest.eager_until > now}
-        wanted = len(eager.union(terms.loans)) + (now < terms.spare)
+        lent = eager.union(terms.loans)
+        # Those that call less, or have only just begun to, must not find that all are lent.
+        recent = {other for other, interest in terms.interests.items() if now - interest.since < _REMEMBERED}
+        wanted = len(lent) + (now < terms.spare or not recent <= lent)
         if group.waiting or not self._may_lend() or wanted > self._limit:
             return
-        if group.size < wanted:
-            self._grow(group, session)
+        if len(group.workers) < wanted:  # those that load are of no use yet
+            if group.size < wanted:
+                self._grow(group, session)
             return
         if len(group.idle) > 1:  # the call that is to be made takes the last
             worker = group.idle[0]
@@ -233,16 +239,21 @@ class Lending:
 
     # -- asking back ----------------------------------------------------------------------------------------------
 
-    def call_waits(self, group: Group) -> bool:
-        """A call waits for a worker of `group`: ask one back, if one is lent. Whether one comes back."""
+    def call_waits(self, group: Group, is_late: bool = False) -> bool:
+        """A call waits for a worker of `group`: ask one back, if one is lent. Whether one comes back.
+
+        is_late  it has waited for so long that another worker would be started for it"""
         terms = self._terms.get(group)
         if terms is None or not terms.loans:
             return False
         others = group.starting or any(worker.loan is None for worker in group.workers)
-        if others and group.size < self._limit:
+        if others and not (is_late and group.size >= self._limit):
             return False
         now = asyncio.get_running_loop().time()
-        terms.after, terms.spare = now + _PAUSE, now + _SPARE
+        if now >= terms.after:  # else this is the same time
+            if now - terms.recalled < _SPARE:  # once may be a borrower's that hadn't got its own yet
+                terms.spare = now + _SPARE
+            terms.after, terms.recalled = now + _PAUSE, now
         self.recall(terms.loans.values())
         return True
 

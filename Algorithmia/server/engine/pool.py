@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from ..identity import Identity
@@ -57,6 +58,7 @@ class LocalPool:
             self._release, self._growth.start_one_more, lambda: not self._room.is_short, self._growth.limit
         )
         self._growth.on_short = self.lending.recall_all
+        self._growth.on_late = partial(self.lending.call_waits, is_late=True)
         self._processes = self._growth.processes
         self._loop: asyncio.AbstractEventLoop
         self._sweep_timer: asyncio.TimerHandle | None = None

@@ -219,6 +219,10 @@ class Loan:
 
     def _look(self) -> None:
         """See whether the worker should go back."""
+        if self._seen in self._sent:
+            self._readable()  # it may be this process that is late
+            if self._is_over:
+                return
         first = next(iter(self._sent), 0)
         is_slow = self._mean > _SHORT
         idle = not first and not self._waiting and perf_counter() - self._last > _IDLE
