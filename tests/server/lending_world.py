@@ -143,7 +143,7 @@ class Line:
     """A connection that is kept, for one call at a time."""
 
     def __init__(self, server: Server, key: str, reference: str) -> None:
-        self.connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=120)
+        self.connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=60)
         self.reference = reference
         self._key = key
 
@@ -261,9 +261,10 @@ def busy(
     try:
         wait_until(lambda: world.lent() >= wanted or bool(callers.wrong))
         yield callers
-    finally:
+    except BaseException:
         callers.is_enough.set()
-        callers.join(120)
+        callers.join(5)
+        raise
     callers.finish()
 
 

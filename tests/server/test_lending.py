@@ -184,17 +184,17 @@ def test_nobody_gets_what_others_have_printed(world: World) -> None:
 
 def test_a_long_call_holds_up_nobody(world: World) -> None:
     with busy(world, wanted=2) as callers:
-        lines = [world.line() for _ in range(4)]
-        for line in lines:
-            line.prime()
-        for line in lines:
-            line.send(do("sleep", 1))
-        for line in lines:
-            assert line.receive().ok["result"] == "slept"
-        wait_until(lambda: world.lent() == 2)
-        lines[0].send(do("sleep", 600))
-        callers.go_on(50)
-        lines[0].close()
+        for seconds in (600, 1):
+            lines = [world.line() for _ in range(4)]
+            for line in lines:
+                line.prime()
+                wait_until(lambda: world.lent() == 2)
+                line.send(do("sleep", seconds))
+                callers.go_on(20)
+            for line in lines:
+                assert seconds == 600 or line.receive().ok["result"] == "slept"
+                line.close()
+        callers.go_on()
 
 
 def test_requests_that_follow_each_other_on_a_connection_are_answered_in_order(world: World) -> None:
