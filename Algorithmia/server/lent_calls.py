@@ -35,7 +35,9 @@ class Lesson:
 
 
 class Gateway(Borrower, Protocol):
-    """The platform's side of a gateway."""
+    """The platform's side of a gateway. `lost` is done once it has gone, and its workers have been ended."""
+
+    lost: asyncio.Future[None]
 
     def knows(self, head: bytes, group: int) -> bool:
         """Whether it has been taught that calls with this head are for that group."""
@@ -125,6 +127,7 @@ class LentCalls:
             if late is not None and not forgetting.done():
                 log.error("a gateway doesn't answer; it is ended")
                 late.abort()
+                await asyncio.shield(late.lost)
 
     def _now(self) -> tuple[int, int]:
         known_calls = self._platform.known_calls

@@ -52,7 +52,7 @@ class Group:
         return self._seen >= _SAMPLES and self._mean < _QUICK and self.build.runtime.concurrency == 1
 
     @property
-    def is_short(self) -> bool:
+    def is_brief(self) -> bool:
         """Whether they take so little time that what the server does for each is a good part of it."""
         return self.is_quick and self._mean < _SHORT and self.build.runtime.protocol == "frames"
 

@@ -40,7 +40,13 @@ _GONE = "the worker process has ended"
 
 
 class Loan:
-    """A worker that a borrower has, see `worker.Loan`. `back` is done once it has it no more."""
+    """A worker that a borrower has, see `worker.Loan`.
+
+    back     done once the borrower has it no more: answers that wait for gateways to forget wait for this
+    settled  done once it is known what it runs: its process's end and its session key wait for this
+
+    Both at once if it came back idle. If it came back with a call, `settled` is done when that is run on or dropped.
+    """
 
     def __init__(self, number: int, group: Group, worker: FramesWorker, borrower: Borrower) -> None:
         loop = asyncio.get_running_loop()
@@ -87,12 +93,12 @@ class _Interest:
 class _Terms:
     """What is lent of one group, and to whom it might be.
 
-    after     when it may be lent again
-    spare     until when one worker more is there than are lent
-    recalled  when it was last asked back because a call needed it
+    after        when it may be lent again
+    spare        until when one worker more is there than are lent
+    recalled_at  when it was last asked back because a call needed it
     """
 
-    __slots__ = ("after", "group", "interests", "loans", "number", "recalled", "spare", "uses_platform")
+    __slots__ = ("after", "group", "interests", "loans", "number", "recalled_at", "spare", "uses_platform")
 
     def __init__(self, number: int, group: Group) -> None:
         self.number = number
@@ -100,7 +106,7 @@ class _Terms:
         self.loans: dict[Borrower, Loan] = {}
         self.interests: dict[Borrower, _Interest] = {}
         self.after = self.spare = 0.0
-        self.recalled = -_SPARE
+        self.recalled_at = -_SPARE
         self.uses_platform = False
 
 
@@ -142,7 +148,7 @@ class Lending:
 
     def consider(self, group: Group, call: Call, origin: Origin) -> None:
         """`call` has come from somebody who may be lent a worker of `group` for more of its kind."""
-        if self._is_closed or not group.is_short or call.wants_output or not call.is_awaited:
+        if self._is_closed or not group.is_brief or call.wants_output or not call.is_awaited:
             return
         if len(call.body) > MAX_INLINE or call.timeout < _LEAST_TIMEOUT:
             return
@@ -207,7 +213,8 @@ class Lending:
         if terms is None or worker.reservation is None:
             return False
         borrower, until = worker.reservation
-        is_over = asyncio.get_running_loop().time() > until
+        now = asyncio.get_running_loop().time()
+        is_over = now > until or now < terms.after
         if group.waiting and not is_over:
             return False  # they were sent before
         worker.reservation = None
@@ -251,9 +258,9 @@ class Lending:
             return False
         now = asyncio.get_running_loop().time()
         if now >= terms.after:  # else this is the same time
-            if now - terms.recalled < _SPARE:  # once may be a borrower's that hadn't got its own yet
+            if now - terms.recalled_at < _SPARE:  # once may be a borrower's that hadn't got its own yet
                 terms.spare = now + _SPARE
-            terms.after, terms.recalled = now + _PAUSE, now
+            terms.after, terms.recalled_at = now + _PAUSE, now
         self.recall(terms.loans.values())
         return True
 

@@ -90,7 +90,7 @@ class LocalPool:
         deadline = loop.time() + call.timeout
         group = self._group(call.build, call.session)
         if origin is not None:
-            self.lending.consider(group, call, origin)
+            self.lending.consider(group, call, origin)  # before `call` takes a worker, which may then be lent
         while True:
             if self._growth.is_closed:
                 raise CallFailure("the platform is shutting down", "SystemError")

@@ -18,8 +18,8 @@ from ..engine.frames_link import FramesLink
 from ..engine.protocol import MAX_INLINE
 from ..joined_writes import turn_of
 from . import frames
+from .borrowed import MOST_WAITING, Asked, Borrowed, Group, Head
 from .frames import ANSWERED, CALLED, FORGOTTEN, GONE, REQUEST, RETURNED
-from .loans import MOST_WAITING, Asked, Group, Head, Loan
 
 if TYPE_CHECKING:
     from .forwarding import PlatformLink
@@ -41,7 +41,7 @@ class Borrowing:
         self._max_input = min(max_input, MAX_INLINE)
         self._heads: dict[bytes, Head] = {}
         self._groups: dict[int, Group] = {}
-        self._loans: dict[int, Loan] = {}
+        self._loans: dict[int, Borrowed] = {}
         self._called: list[tuple[int, str, float, float]] = []
 
     # -- calls ------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Borrowing:
         link = FramesLink(self._largest)
         link.adopt(*descriptors)
         group = self._group(lent.group)
-        loan = self._loans[lent.loan] = Loan(self, lent.loan, group, link, lent.calls, lent.latest)
+        loan = self._loans[lent.loan] = Borrowed(self, lent.loan, group, link, lent.calls, lent.latest)
         if group.loan is not None:
             group.loan.give_back()
         group.loan = loan

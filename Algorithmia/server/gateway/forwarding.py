@@ -20,6 +20,7 @@ from ..exchange import WHOLE
 from ..joined_writes import turn_of
 from ..services.call_documents import Answer
 from . import frames
+from .borrowed import Asked
 from .borrowing import Borrowing
 from .frames import (
     ANSWER,
@@ -39,7 +40,6 @@ from .frames import (
     STOP,
     WINDOW,
 )
-from .loans import Asked
 
 log = logging.getLogger("algorithmia.gateway")
 

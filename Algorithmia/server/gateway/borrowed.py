@@ -70,7 +70,7 @@ class Group:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.loan: Loan | None = None
+        self.loan: Borrowed | None = None
         self.kept: deque[Asked] = deque()  # for a worker that is to come
         self.offer: asyncio.TimerHandle | None = None
 
@@ -96,8 +96,8 @@ class Desk(Protocol):
         """Give a worker back (`frames.Returned`), and what it works on."""
 
 
-class Loan:
-    """One worker."""
+class Borrowed:
+    """One worker that this gateway is lent."""
 
     def __init__(self, desk: Desk, number: int, group: Group, link: FramesLink, calls: int, latest: int) -> None:
         self._desk = desk
