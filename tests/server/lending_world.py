@@ -217,7 +217,7 @@ class Callers(threading.Thread):
         except (OSError, http.client.HTTPException) as problem:
             line.close()
             self.broken += 1
-            if self._excused is None:
+            if self._excused is None or isinstance(problem, TimeoutError):  # there must be an answer or an end
                 self.wrong.append(problem)
 
     def _look_at(self, answer: Answer, value: str) -> None:

@@ -337,7 +337,7 @@ def test_workers_are_replaced_after_so_many_calls(start_server: Callable[..., Se
 def test_an_algorithm_that_asks_the_platform_acts_for_the_very_call(world: World) -> None:
     me = Manager(world.server)
     wait_until(lambda: world.lent() == 0)
-    with busy(world, key=me.key) as callers:
+    with busy(world, 4, key=me.key) as callers:
         lines = [world.line(me.key) for _ in range(4)]
         rounds = 0
 

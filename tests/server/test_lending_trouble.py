@@ -238,3 +238,13 @@ def test_a_platform_that_stops_answers_what_has_begun(start_server: Callable[...
         wait_until(lambda: callers.broken > 0)
     wait_until(lambda: not any(map(is_running, processes)))
     assert "Traceback" not in server.log()
+
+
+def test_nothing_outlives_a_platform_that_is_killed(start_server: Callable[..., Server]) -> None:
+    world = World(start_server("--port", "0", "--gateways", "2"))
+    with busy(world, wanted=2, excused=lambda answer: False) as callers:
+        processes = [*gateways_of(world.server), *world.workers()]
+        assert len(processes) >= 4
+        world.server.process.kill()
+        wait_until(lambda: callers.broken > 0)
+    wait_until(lambda: not any(map(is_running, processes)))
