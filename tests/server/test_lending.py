@@ -40,8 +40,10 @@ def world(server: Server) -> World:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The same without gateways."""
     found = Server(tmp_path_factory.mktemp("plain"), "--port", "0")
-    yield World(found)
-    found.stop()
+    try:
+        yield World(found)
+    finally:
+        found.stop()
 
 
 # -- answers ------------------------------------------------------------------------------------------------------

@@ -27,8 +27,10 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), r
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A platform with one gateway: all calls come to the same workers."""
     server = Server(tmp_path_factory.mktemp("platform"), "--port", "0", "--gateways", "1")
-    yield World(server)
-    server.stop()
+    try:
+        yield World(server)
+    finally:
+        server.stop()
 
 
 def killed(answer: Answer) -> bool:
