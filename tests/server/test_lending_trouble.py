@@ -119,7 +119,7 @@ def test_workers_that_are_killed_fail_the_call_that_they_run(world: World) -> No
                 os.kill(pid, signal.SIGKILL)
             dead |= before
             callers.go_on(5)
-            assert not dead & world.workers()
+            wait_until(lambda: not dead & world.workers())
         assert not callers.broken
     # One that is killed while it loads, though none was to be started, may fail more.
     ended = [answer for answer in callers.excuses if answer.error["error_type"] == "SystemExit"]
