@@ -25,20 +25,26 @@ class _Failure(msgspec.Struct):
 _decode_failure = msgspec.json.Decoder(_Failure).decode
 
 
-class BrokenAnswer(CallFailure):
-    """The worker answered what no worker may answer: nothing it says can be relied on any more."""
+BROKEN = 0  # no kind of a frame
+UNASKED, LOADED_AGAIN = "it answered what it wasn't asked", "it loaded a second time"
 
-    def __init__(self) -> None:
-        super().__init__("the worker process broke the protocol", "SystemError")
+
+class BrokenAnswer(CallFailure):
+    """The worker answered what no worker may answer: nothing it says can be relied on any more. `what` it did."""
+
+    def __init__(self, what: str = "") -> None:
+        super().__init__("the worker process broke the protocol" + (f": {what}" if what else ""), "SystemError")
 
 
 def result_of(kind: int, content_type: int, seconds: float, body: bytes, stdout: str = "") -> Result:
     """What a worker's answer to a call says.
 
-    kind, content_type  of the frame, see `protocol.py`
+    kind, content_type  of the frame, see `protocol.py`; or `BROKEN`, with a body that says what it did instead
 
     Raises InvalidInput and CallFailure if it says so; BrokenAnswer.
     """
+    if kind == BROKEN:
+        raise BrokenAnswer(body.decode())
     try:
         if kind == protocol.DONE:
             name: ContentType = protocol.CONTENT_TYPES[content_type]  # type: ignore[assignment]

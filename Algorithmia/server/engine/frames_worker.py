@@ -24,7 +24,7 @@ import msgspec
 from . import protocol
 from .base import Call, CallFailure, InvalidInput, Result
 from .frames_link import BrokenFrame, FramesLink
-from .frames_results import BrokenAnswer, failure_of, result_of, stacktrace_of
+from .frames_results import LOADED_AGAIN, UNASKED, BrokenAnswer, failure_of, result_of, stacktrace_of
 from .launch import Launch
 from .output import DRAIN_READS
 from .worker import LAST_CHANCE, SLACK, TIMED_OUT, Link, TakenBack, Worker
@@ -340,7 +340,7 @@ class FramesWorker(Worker):
         sent = self._sent.get(number)
         if sent is None or not (self._concurrency > 1 or self._is_first(sent)):
             if not self._is_condemned:
-                self._break("it answered what it wasn't asked")  # the algorithm got hold of the socket
+                self._break(UNASKED)  # the algorithm got hold of the socket
             return
         if sent.is_told:
             self._stopped(sent, stacktrace_of(body) if kind == protocol.FAILED else None)
@@ -368,7 +368,7 @@ class FramesWorker(Worker):
     def _on_loaded(self, kind: int, body: bytes) -> None:
         pending: asyncio.Future[Any] | None = self._pending
         if pending is None or pending.done():
-            self._break("it loaded a second time")
+            self._break(LOADED_AGAIN)
             return
         self._output.read(DRAIN_READS)
         if kind == protocol.READY:

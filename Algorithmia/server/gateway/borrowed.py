@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..engine import protocol
 from ..engine.base import CallFailure, InvalidInput
 from ..engine.frames_link import BrokenFrame, FramesLink
-from ..engine.frames_results import BrokenAnswer, result_of
+from ..engine.frames_results import BROKEN, LOADED_AGAIN, UNASKED, BrokenAnswer, result_of
 from ..joined_writes import Turn
 from ..request_ids import new_uuid
 from ..services.call_documents import Answer, CallOptions, Circumstances, success
@@ -115,6 +115,7 @@ class Borrowed:
         self._mean = 0.0  # seconds of a call, of late
         self._last = perf_counter()
         self._is_scheduled = self._is_over = False
+        self._wrong = ""  # what the process did that no worker may do
         self._timer = self._loop.call_later(_PATIENCE, self._look)
         link.resume(self._readable)
 
@@ -191,8 +192,10 @@ class Borrowed:
     def _on_frame(self, kind: int, content_type: int, number: int, seconds: float, body: bytes) -> bool:
         """Take one answer; whether it is one that the worker may give."""
         sent = self._sent
-        if next(iter(sent), None) != number:
-            return False  # the algorithm got hold of the socket
+        has_loaded = kind in (protocol.READY, protocol.UNLOADED)
+        if has_loaded or next(iter(sent), None) != number:  # the algorithm got hold of the socket
+            self._wrong = LOADED_AGAIN if has_loaded else UNASKED
+            return False
         asked = sent.pop(number)
         now = perf_counter()
         running = now - self._began
@@ -257,9 +260,13 @@ class Borrowed:
         self._link.close()
         seconds = perf_counter() - self._began
         number, running = next(iter(sent.items()), (0, None))
-        desk.hand_over(self._number, (self._calls, self._latest, is_broken, is_slow), number, running, seconds)
-        for asked in tuple(sent.values())[1:]:  # which only a process takes that breaks the protocol
-            desk.hand_over_answered(asked, 0, 0, 0.0, b"")
+        told = self._calls, self._latest, is_broken, is_slow
+        if is_broken:
+            # More than one is only taken by a process that breaks the protocol.
+            for asked in sent.values():
+                desk.hand_over_answered(asked, BROKEN, 0, 0.0, self._wrong.encode())
+            number, running = 0, None
+        desk.hand_over(self._number, told, number, running, seconds)
         sent.clear()
         for asked in (*back, *self._waiting):
             desk.forward(asked)

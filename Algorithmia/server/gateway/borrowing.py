@@ -174,10 +174,6 @@ class Borrowing:
     ) -> None:
         """Give a worker back (`frames.Returned`), and what it works on."""
         self._loans.pop(loan, None)
-        _, _, is_broken, _ = told
-        if running is not None and is_broken:
-            self.hand_over_answered(running, 0, 0, seconds, b"")
-            running = None
         if running is None:
             self._link.send(RETURNED, loan, frames.encode((*told, None)))
             return

@@ -78,6 +78,7 @@ class Connection(BoundedConnection):
         if self._number:
             self._link.forget(self._number)
             self._link.send(GONE, self._number)
+        self._sent = None  # it and this would keep each other in memory
         if self.stream is not None:
             self.stream.leave()
 
