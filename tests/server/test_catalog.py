@@ -17,7 +17,7 @@ from Algorithmia.server import catalog
 from Algorithmia.server.builds.first_use import FirstUse
 from Algorithmia.server.db import schema
 from Algorithmia.server.db.database import Database
-from Algorithmia.server.engine.base import Call, CallFailure, Result
+from Algorithmia.server.engine.base import Call, CallFailure, Origin, Result
 from Algorithmia.server.errors import NotFound
 from Algorithmia.server.identity import Identity, KeyPermissions
 from Algorithmia.server.routes.algo import parse_reference
@@ -58,7 +58,7 @@ class World:
     def has_session_files(self, account_id: str, session_id: str) -> bool:
         return False
 
-    async def call(self, call: Call) -> Result:
+    async def call(self, call: Call, origin: Origin | None = None) -> Result:
         self.ran.append(call)
         return Result("json", b'"%s"' % call.build.path.name.encode(), 0.1, "")
 

@@ -16,7 +16,7 @@ from callable_world import EVERYTHING, World
 from msgspec import structs
 
 from Algorithmia.server.db import schema
-from Algorithmia.server.engine.base import Call, CallFailure, InvalidInput, Result
+from Algorithmia.server.engine.base import Call, CallFailure, InvalidInput, Origin, Result
 from Algorithmia.server.errors import ApiProblem, BadRequest, NotAuthorized, TooManyRequests, Unavailable
 from Algorithmia.server.identity import Identity, KeyPermissions
 from Algorithmia.server.routes.algo import parse_reference
@@ -37,7 +37,7 @@ class FakeEngine:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def call(self, call: Call) -> Result:
+    async def call(self, call: Call, origin: Origin | None = None) -> Result:
         self.calls.append(call)
         if self.behaviour is not None:
             return await self.behaviour(call)

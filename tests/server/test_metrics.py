@@ -16,7 +16,7 @@ from hosted_site import Caller, Site
 
 from Algorithmia.cli.platform_status import read
 from Algorithmia.server.engine import memory
-from Algorithmia.server.engine.base import Build, CallFailure, Result, Runtime
+from Algorithmia.server.engine.base import Build, CallFailure, Runtime
 from Algorithmia.server.exposition import Exposition
 from Algorithmia.server.services.call_meter import BOUNDS, CallMeter
 
@@ -261,7 +261,7 @@ def test_times_at_the_bounds(tmp_path: Any) -> None:
     meter = CallMeter()
     build = Build("id", "owner", "Name", tmp_path, Runtime(("true",)))
     for seconds in (0.0, BOUNDS[0], BOUNDS[-1], BOUNDS[-1] + 1):
-        meter.ended_well(build, Result("text", b"", seconds, ""), seconds, {})
+        meter.ended_well(build, seconds, seconds, {})
     assert meter.running.counts[0] == 2 and meter.running.counts[-2:] == [1, 1]
     assert meter.queued.counts[0] == 4
     notes: dict[str, Any] = {}
