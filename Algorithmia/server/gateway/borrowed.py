@@ -23,7 +23,6 @@ _AHEAD, MOST_WAITING = 64, 256
 _PATIENCE, _IDLE = 0.02, 0.5
 # Seconds that calls may take, of which the latest count most, and that they may have to wait.
 _SHORT, _WEIGHT, _HORIZON = 0.001, 0.1, 0.1
-_MOST_READS = 64
 
 
 class Head:
@@ -170,24 +169,25 @@ class Borrowed:
 
     def _receive(self, _: bytes) -> None:
         """Take the answers that have come, send what waits."""
-        self._take_answers()
-        if self._waiting and not self._is_scheduled:
+        if not self._take_answers():
+            self.give_back(is_broken=True)
+        elif self._waiting and not self._is_scheduled:
             self._send()
 
-    def _take_answers(self) -> None:
-        for _ in range(_MOST_READS):
+    def _take_answers(self) -> bool:
+        """Take the answers that have come; False if one is none that the worker may give."""
+        for _ in range(_AHEAD):  # there can't be more
             try:
                 frame = self._link.receive()
             except BrokenFrame:
-                self.give_back(is_broken=True)
-                return
+                return False
             if frame is None:
-                return
+                return True
             if not self._on_frame(*frame):
-                self.give_back(is_broken=True)
-                return
+                return False
             if not self._sent:
-                return
+                return True
+        return True
 
     def _on_frame(self, kind: int, content_type: int, number: int, seconds: float, body: bytes) -> bool:
         """Take one answer; whether it is one that the worker may give."""
@@ -248,7 +248,7 @@ class Borrowed:
         if group.loan is self:
             group.loan = None
         self._timer.cancel()
-        is_broken = is_broken or not self._take_last_answers()
+        is_broken = is_broken or not self._take_answers()
         back: list[Asked] = []
         for number in self._link.take_back():
             asked = sent.pop(number, None)
@@ -256,7 +256,7 @@ class Borrowed:
                 back.append(asked)
                 self._calls -= 1
         # It may have begun the next one before that could be taken back: then its answer to the one before has come.
-        is_broken = is_broken or not self._take_last_answers()
+        is_broken = is_broken or not self._take_answers()
         self._link.close()
         seconds = perf_counter() - self._began
         number, running = next(iter(sent.items()), (0, None))
@@ -271,16 +271,3 @@ class Borrowed:
         for asked in (*back, *self._waiting):
             desk.forward(asked)
         self._waiting.clear()
-
-    def _take_last_answers(self) -> bool:
-        """Take the answers that are here; False if one is none that the worker may give."""
-        while self._sent:
-            try:
-                frame = self._link.receive()
-            except BrokenFrame:
-                return False
-            if frame is None:
-                return True
-            if not self._on_frame(*frame):
-                return False
-        return True
